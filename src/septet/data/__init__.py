@@ -1,0 +1,1 @@
+"""Documents: reading, filtering, splitting; rows of questions and answers; packed batches."""

@@ -1,0 +1,1 @@
+"""The verbs: one step of a model's life a file."""
