@@ -13,8 +13,10 @@ import importlib
 import inspect
 import json
 import os
+import re
 import sys
 import sysconfig
+import types
 import warnings
 from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Any
@@ -91,9 +93,11 @@ def inventory() -> dict[str, Any]:
                 continue
             key = keys.get(id(obj))
             if key is None:
-                key = keys[id(obj)] = f"{module_name}:{name}"
+                called = getattr(obj, "__name__", name)  # `socket`, of which `SocketType` is another name
+                called = called if vars(module).get(called) is obj else name
+                key = keys[id(obj)] = f"{module_name}:{called}"
                 entry = describe(obj, "class" if is_class else "function")
-                entry |= {"module": module_name, "name": name, "members": members(obj) if is_class else {}}
+                entry |= {"module": module_name, "name": called, "members": members(obj) if is_class else {}}
                 objects[key] = entry
             names[name] = key
         doc = module.__doc__
@@ -102,7 +106,25 @@ def inventory() -> dict[str, Any]:
             "file": files[module_name],
             "names": names,
         }
+    for public_name, cls in unnamed_types().items():
+        if id(cls) not in keys:
+            module_name, _, name = public_name.partition(".")
+            known = modules.setdefault(module_name, {"doc": "", "file": "", "names": {}})
+            known["names"][name] = f"{module_name}:{name}"
+            entry = describe(cls, "class")
+            entry |= {"module": module_name, "name": name, "members": members(cls)}
+            objects[f"{module_name}:{name}"] = entry
     return {"modules": modules, "objects": objects}
+
+
+def unnamed_types() -> dict[str, type]:
+    """Compiled types that no compiled module offers by name; Python modules get at them through an instance."""
+    found: dict[str, type] = {"re.Pattern": re.Pattern, "re.Match": re.Match}
+    for name, value in sorted(vars(types).items()):
+        if inspect.isclass(value) and not name.startswith("_") and value.__module__ in ("builtins", "types"):
+            if "__weakref__" not in vars(value):  # defined in C, not by a class statement
+                found[f"types.{name}"] = value
+    return found
 
 
 if __name__ == "__main__":

@@ -34,6 +34,13 @@ COMPUTED = {
     },
     "hashlib.blake2b": "_blake2:blake2b",
     "hashlib.blake2s": "_blake2:blake2s",
+    "multiprocessing.Process": "multiprocessing.process:BaseProcess",
+}
+
+# Modules that offer the methods of one hidden object as functions: module -> classes whose methods they are.
+METHODS_AS_FUNCTIONS = {
+    "multiprocessing": ("multiprocessing.context:BaseContext",),
+    "turtle": ("turtle:RawTurtle", "turtle:_Screen"),
 }
 
 Target = tuple[str, str]  # ("module", name), ("object", key), ("instance", class key)
@@ -48,6 +55,7 @@ class Named:
     aliases: tuple[str, ...]
     public: bool
     module: str  # the module part of the name ("os.path")
+    listed: bool = True  # False: the module's __all__ leaves the name out
 
 
 def compiled_modules(inventory: Mapping[str, Any]) -> dict[str, Module]:
@@ -78,11 +86,11 @@ def compiled_modules(inventory: Mapping[str, Any]) -> dict[str, Module]:
 def _bound(signature: str, kind: str) -> str:
     """Drops self from the signature of a method of a compiled class: "(self, /, n=1)" -> "(n=1)"."""
     if kind == "method":
+        if signature in ("(self, /)", "(self)", "(type, /)", "($self, /)"):
+            return "()"
         for start in ("(self, /, ", "(self, ", "(type, /, ", "($self, /, "):
             if signature.startswith(start):
                 return "(" + signature.removeprefix(start)
-        if signature in ("(self, /)", "(self)", "(type, /)", "($self, /)"):
-            return "()"
     return signature
 
 
@@ -132,6 +140,14 @@ class Names:
         if weak is None and f"{known.name}.{name}" in self.modules:
             return ("module", f"{known.name}.{name}")
         return weak
+
+    def twins(self, module: Module, name: str) -> Iterator[str]:
+        """Compiled classes that a module binds to the name of a class of its own: datetime of _datetime."""
+        found = [self._follow(module, bound) for bound in module.names.get(name, [])]
+        found += [self.resolve(star, name) for star in module.stars if name in self.star_names(star)]
+        for target in found:
+            if target is not None and target[0] == "object" and self.objects[target[1]].compiled:
+                yield target[1]
 
     def star_names(self, module: str) -> tuple[str, ...]:
         """The names that `from module import *` brings."""
@@ -216,7 +232,7 @@ def _rank(obj: Object, module: str, name: str, exported: bool) -> tuple[Any, ...
         module != "builtins",
         not exported,
         full.count(".") - (module == "os.path"),
-        name != obj.name,
+        name != obj.qualname,
         module != _module_name(obj.module),
         full,
     )
@@ -241,12 +257,25 @@ def _candidates(names: Names) -> dict[str, set[tuple[str, str, bool]]]:
             alias = any(bound.kind == "expr" for bound in module.names.get(name, []))
             related = private_source and module.name.split(".")[0].strip("_") in obj.module.strip("_")
             # `from functools import partial` in some other module is a use, not an offer.
+            related = related and name == obj.name
             offers = own or listed or (open_list and (name in starred or inside or alias or related))
             if offers:
-                exported = listed or (open_list and (own or name in starred or inside))
+                exported = listed or (open_list and (own or name in starred or inside or related))
                 found.setdefault(obj.key, set()).add((_module_name(module.name), name, exported))
-        for shown in [*found.values()]:
-            del shown
+            if obj.type == "class" and not obj.compiled:
+                for key in names.twins(module, name):
+                    for member, member_key in names.objects[key].members.items():
+                        own_key = obj.members.get(member)
+                        if own_key is None or not names.objects[own_key].doc:
+                            exported = listed or open_list
+                            option = (_module_name(module.name), f"{name}.{member}", exported)
+                            found.setdefault(member_key, set()).add(option)
+    for module_name, classes in METHODS_AS_FUNCTIONS.items():
+        for cls in classes:
+            for base in names.lineage(cls):
+                for name, key in names.objects[base].members.items():
+                    if not name.startswith("_") and names.objects[key].type == "method":
+                        found.setdefault(key, set()).add((module_name, name, True))
     for full, key in COMPUTED.items():
         if key in names.objects:
             module, _, name = full.rpartition(".")
@@ -257,12 +286,14 @@ def _candidates(names: Names) -> dict[str, set[tuple[str, str, bool]]]:
 def public_names(modules: Mapping[str, Module]) -> list[Named]:
     """Every documented object under the best of its names, sorted by name. An object counts once, a name counts once.
 
-    Aliases are the defining name and the other offered names. public is False where a part of the best name is private,
-    where the module is not for users, or where the module's complete `__all__` leaves the name out.
+    Aliases are the defining name and the other offered names. public is False where a part of the best name is private or
+    the module is not for users. A public name that a module's complete `__all__` leaves out is kept, with listed=False:
+    the library reference documents some of those.
     """
     names = Names(modules)
     offered = _candidates(names)
     chosen: dict[str, tuple[str, str, bool, list[str]]] = {}  # key -> module, name in it, public, aliases
+    unlisted: set[str] = set()
 
     def settle(key: str) -> tuple[str, str, bool, list[str]]:
         if key in chosen:
@@ -273,14 +304,18 @@ def public_names(modules: Mapping[str, Module]) -> list[Named]:
         parent_key, _, member = key.rpartition(".") if "." in key.partition(":")[2] else ("", "", "")
         if parent_key:
             up_module, up_name, up_public, _ = settle(parent_key)
-            options.add((up_module, f"{up_name}.{member}", up_public))
+            options.add((up_module, f"{up_name}.{member}", up_public and parent_key not in unlisted))
         options = options or {(module, obj.qualname, False)}
         ranked = sorted(options, key=lambda option: _rank(obj, *option))
         best_module, best_name, exported = ranked[0]
         full = _full(best_module, best_name)
-        public = exported and not is_private(full) and not _hidden_module(best_module)
+        public = not is_private(full) and not _hidden_module(best_module)
+        if not exported:
+            unlisted.add(key)
         defining = _full(obj.module, obj.qualname)
-        aliases = [*dict.fromkeys(name for name in (defining, *(_full(m, n) for m, n, _ in ranked)) if name != full)]
+        others = [_full(m, n) for m, n, _ in ranked]
+        aliases = [defining, *(name for name in others if not is_private(name))]
+        aliases = [*dict.fromkeys(name for name in aliases if name != full)]
         chosen[key] = (best_module, best_name, public, aliases)
         return chosen[key]
 
@@ -292,6 +327,7 @@ def public_names(modules: Mapping[str, Module]) -> list[Named]:
             module, name, public, aliases = chosen[key]
             if not public:
                 better = f"{heir_name}.{member}"
+                unlisted.discard(key)
                 chosen[key] = (heir_module, better, True, [*aliases, _full(module, name)])
             elif _full(heir_module, f"{heir_name}.{member}") not in aliases:
                 aliases.append(_full(heir_module, f"{heir_name}.{member}"))
@@ -302,8 +338,8 @@ def public_names(modules: Mapping[str, Module]) -> list[Named]:
         if obj.doc:
             full = _full(module, name)
             others = tuple(dict.fromkeys(alias for alias in aliases if alias != full))
-            rows.append(Named(obj, full, others, public, module))
-    rows.sort(key=lambda row: (row.name, not row.public, row.object.compiled, row.object.key))
+            rows.append(Named(obj, full, others, public, module, key not in unlisted))
+    rows.sort(key=lambda row: (row.name, not row.public, not row.listed, row.object.compiled, row.object.key))
     return list(_once(rows))
 
 

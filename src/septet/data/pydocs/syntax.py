@@ -127,7 +127,10 @@ class _Reader:
                 if key is not None:
                     self.bind(node.name, Bound("object", key))
                 if node.name == "__getattr__":  # names made on first use are imported inside it
-                    self.imports(item for item in ast.walk(node) if isinstance(item, ast.Import | ast.ImportFrom))
+                    for item in ast.walk(node):
+                        if isinstance(item, ast.ImportFrom):
+                            plain = [ast.alias(name=alias.name) for alias in item.names]
+                            self.imports([ast.ImportFrom(module=item.module, names=plain, level=item.level)])
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 self.imports([node])
             elif isinstance(node, ast.Assign):
@@ -233,4 +236,7 @@ class _Reader:
                     if inner.name in ("__init__", "__new__") and isinstance(inner, ast.FunctionDef):
                         if inner.name == "__init__" or not found.signature:
                             found.signature = signature_of(inner, bound=True).removesuffix(" -> None")
+            start = module.objects.get(found.members.get("__init__", ""))
+            if not found.doc and start is not None:  # the class says what it is where it is made
+                found.doc, start.doc = start.doc, ""
         return key

@@ -54,7 +54,7 @@ class PythonDocs(Source):
     def read(self) -> Iterator[Document]:
         """The documents, sorted by name; modules, classes, functions, methods, properties, then topics and code."""
         modules = self._modules()
-        everything = {**compiled_modules(_inventory()), **modules}
+        everything = _merge(compiled_modules(_inventory()), modules)
         docs: dict[str, Document] = {}
         for named in public_names(everything):
             docs.setdefault(named.name, _definition(named, everything))
@@ -102,6 +102,16 @@ class PythonDocs(Source):
             except (SyntaxError, UnicodeDecodeError, ValueError):
                 continue  # templates and files for other versions of Python, which this one could not import either
         return modules
+
+
+def _merge(compiled: dict[str, Module], modules: dict[str, Module]) -> dict[str, Module]:
+    """All modules; a compiled type that a Python module offers (re.Pattern) is added to that module."""
+    everything = {**compiled, **modules}
+    for name in sorted(compiled.keys() & modules.keys()):
+        modules[name].objects.update(compiled[name].objects)
+        for bound, targets in compiled[name].names.items():
+            modules[name].names[bound] = [*targets, *modules[name].names.get(bound, [])]
+    return everything
 
 
 def _library() -> Path:
@@ -171,8 +181,8 @@ def _split_signature(doc: str, name: str) -> tuple[str, str]:
     while end < len(lines) and (pattern.match(lines[end]) or (end and lines[end].startswith(" "))):
         end += 1
     rest = "\n".join(lines[end:]).strip("\n").lstrip("-= ")
-    if not rest.strip():
-        return first.group(1), doc
+    if not rest.strip():  # nothing but call lines: they are the documentation
+        return (first.group(1) if end == 1 else ""), doc
     return first.group(1), inspect.cleandoc(rest)
 
 
@@ -186,12 +196,14 @@ def _definition(named: Named, modules: dict[str, Module]) -> Document:
     heading = f"class {named.name}{signature}" if obj.type == "class" else f"{named.name}{signature}"
     meta: dict[str, Any] = {
         "type": obj.type,
-        "signature": f"{obj.name}{signature}" if signature else "",
+        "signature": f"{named.name.rpartition('.')[2]}{signature}" if signature else "",
         "module": "builtins" if named.module == "builtins" else named.module,
         "doc": doc,
     }
     if obj.compiled:
         meta["compiled"] = True
+    if not named.listed:
+        meta["unlisted"] = True
     if modules[obj.module].deprecated or modules[obj.module.split(".")[0]].deprecated:
         meta["deprecated"] = True
     return Document(
