@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +98,12 @@ def write_documents(path: str | os.PathLike[str], docs: Iterable[Document]) -> i
 
 
 def _row(doc: Document) -> dict[str, JsonValue]:
-    row = asdict(doc)
-    return {key: value for key, value in row.items() if key in ("id", "text") or value not in ("", 0, (), {}, True)} | (
-        {} if doc.public else {"public": False}
-    )
+    row: dict[str, JsonValue] = {"id": doc.id, "text": doc.text}
+    for name in ("name", "group", "file", "line", "aliases", "meta"):
+        value = getattr(doc, name)
+        if value:
+            row[name] = value
+    return row if doc.public else {**row, "public": False}
 
 
 def read_documents(path: str | os.PathLike[str]) -> Iterator[Document]:

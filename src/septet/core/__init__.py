@@ -1,0 +1,1 @@
+"""The small core: components, artifacts, recipes, events. No torch, no web."""

@@ -1,0 +1,66 @@
+"""Offline mode: any attempt of this process to reach beyond loopback fails with a message.
+
+It hooks the interpreter's audit events for name look-ups and connections, so it holds for every Python library, and sets the
+environment variables by which Hugging Face libraries (some of which open sockets outside Python) stay offline. Child
+processes inherit only the variables.
+
+What it is not: a firewall against native code that opens its own sockets.
+
+    septet --offline run recipe.yaml
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from typing import Any
+
+from septet.core.errors import OfflineError
+
+__all__ = ["go_offline"]
+
+_active = False
+
+
+def go_offline() -> None:
+    """Refuse every connection beyond loopback from now on, for the rest of the process."""
+    global _active
+    for name in (
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HF_DATASETS_OFFLINE",
+        "HF_HUB_DISABLE_TELEMETRY",
+        "DO_NOT_TRACK",
+    ):
+        os.environ[name] = "1"
+    if not _active:
+        _active = True
+        sys.addaudithook(_refuse)
+
+
+def _refuse(event: str, args: tuple[Any, ...]) -> None:
+    if event == "socket.getaddrinfo" or event == "socket.gethostbyname":
+        host = args[0]
+    elif event in ("socket.connect", "socket.sendto"):
+        if not isinstance(args[1], tuple):
+            return  # a Unix socket
+        host = args[1][0]
+    else:
+        return
+    if not _is_loopback(host):
+        raise OfflineError(
+            f"Offline mode: something tried to reach {host}. Run without --offline to allow it, or give a local file."
+        )
+
+
+def _is_loopback(host: Any) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode("ascii", "replace")
+    if host in (None, "", "localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(str(host).partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

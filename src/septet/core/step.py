@@ -1,0 +1,78 @@
+"""A step: one verb of a model's life. Artifacts in, one artifact out.
+
+    class Corpus(Step):
+        \"\"\"Read, clean and split a text collection.\"\"\"
+        produces = "corpus"
+        source: Source
+        def run(self, work, **inputs): ...
+
+A step writes only below `work.out` (what becomes the artifact) and `work.state` (checkpoints, which survive a kill). It draws
+random numbers only from a `seed` field. Heavy imports belong in `run`, so that the command line stays quick.
+
+What it is not: a scheduler. `septet.launch` runs steps, keeps finished ones and resumes interrupted ones.
+
+    septet corpus --help
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from septet.core.artifact import Artifact, Fact
+from septet.core.component import Component
+from septet.core.errors import Stopped
+from septet.core.events import Event, Message, Progress
+
+__all__ = ["KINDS", "Runtime", "Step", "Work"]
+
+KINDS = ("corpus", "tokenizer", "model", "dataset", "pairs", "ratings", "index", "report")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Where a step runs. None of it enters an id: device "auto", "cpu", "cuda" or "mps"; threads None means all cores."""
+
+    device: str = "auto"
+    threads: int | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a running step gets: two folders, the machine, and a way to tell what happens."""
+
+    out: Path
+    state: Path
+    runtime: Runtime = field(default_factory=Runtime)
+    emit: Callable[[Event], None] = lambda event: None
+    step: str = ""
+    stopping: Callable[[], bool] = lambda: False
+
+    def progress(self, done: float, total: float, unit: str = "steps", **metrics: float) -> None:
+        """Tell that `done` of `total` units are finished, with the numbers of the moment.
+
+        Also a safe point: raises Stopped here when the user has asked to stop, so save what is worth keeping first.
+        """
+        self.emit(Progress(step=self.step, done=done, total=total, unit=unit, metrics=metrics))
+        if self.stopping():
+            raise Stopped(f"Stopped while making '{self.step}'; the same command goes on from here.")
+
+    def log(self, text: str) -> None:
+        """Tell one line for people."""
+        self.emit(Message(step=self.step, text=text))
+
+
+class Step(Component):
+    """A verb of the lifecycle: its fields are its parameters and the references to its inputs."""
+
+    drawer: ClassVar[str] = "septet.steps"
+    produces: ClassVar[str]
+    """The kind of artifact that this step makes."""
+
+    @abstractmethod
+    def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
+        """Write the artifact's files below `work.out` and return the facts. `inputs` has the role of each reference."""

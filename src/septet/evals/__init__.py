@@ -1,0 +1,1 @@
+"""Samples, scorers and estimates with their errors."""

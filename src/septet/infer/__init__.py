@@ -1,0 +1,1 @@
+"""Running models for all who only use them."""

@@ -1,0 +1,1 @@
+"""Around the work: sinks for events, model cards, audit."""

@@ -1,0 +1,1 @@
+"""Indexes over documents, and answers grounded in them."""
