@@ -76,12 +76,12 @@ def test_the_seed_decides():
 
 def test_text_without_signatures_is_asked_what_it_says():
     docs = [
-        Document(id="g#use", name="Guide > Use", text="Guide > Use\n\nOpen the lid first.", meta={"type": "section", "doc": "Open the lid first."}),
+        entry("Guide > Use", "Open the lid first.", kind="section"),
         Document(id="r:1", name="r:1", text="Whales are mammals that live in the sea."),
     ]  # fmt: skip
     answers = {(row["document"], row["kind"]): row["messages"][1]["content"] for row in rows_of(docs)}
-    assert answers["g#use", "what"] == "Open the lid first."
-    assert answers["g#use", "which"] == "Guide > Use"
+    assert answers["Guide > Use", "what"] == "Open the lid first."
+    assert answers["Guide > Use", "which"] == "Guide > Use"
     assert answers["r:1", "what"] == "Whales are mammals that live in the sea."
     assert {kind for _, kind in answers} == {"what", "which"}
 
@@ -179,7 +179,7 @@ def test_every_form_of_rows(tmp_path: Path):
         ({"messages": [{"role": "user", "content": "x"}]}, "last, an answer by the assistant"),
         ({"conversations": [{"from": "observation", "value": "x"}]}, "role 'observation'"),
         ({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "tool_calls": [1]}]}, "calls tools"),
-        ({"messages": [{"role": "user", "content": "x"}, {"role": "system", "content": "s"}, {"role": "assistant", "content": "y"}]},
+        ({"conversations": [{"from": "human", "value": "x"}, {"from": "system", "value": "s"}, {"from": "gpt", "value": "y"}]},
          "system message stands after"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}, {"role": "assistant", "content": "y"}]}, "holds list"),
     ],

@@ -72,7 +72,7 @@ def test_empty_and_missing_files(tmp_path: Path):
     (tmp_path / "a.jsonl").write_text("\n\n")
     with pytest.raises(DataError, match=r"a\.jsonl: The file holds no rows"):
         list(jsonl(tmp_path / "a.jsonl").read())
-    with pytest.raises(ComponentError, match="Did you mean 'a.jsonl'"):
+    with pytest.raises(ComponentError, match=r"Did you mean 'a\.jsonl'"):
         jsonl(tmp_path / "b.jsonl")
     (tmp_path / "sub").mkdir()
     with pytest.raises(DataError, match="No file of the folder matches"):
