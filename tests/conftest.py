@@ -12,9 +12,6 @@ import pytest
 
 from septet.core.store import Store
 
-TOYS = Path(__file__).parent / "toys_pkg"
-sys.path.insert(0, str(TOYS))
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -41,7 +38,7 @@ def septet(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 def child_environment(folder: Path, **more: str) -> dict[str, str]:
     """The environment of a child process: this interpreter's import path, the toys, and a store in `folder`."""
-    path = os.pathsep.join([str(TOYS), *filter(None, sys.path)])
+    path = os.pathsep.join(filter(None, sys.path))
     return {**os.environ, "PYTHONPATH": path, "SEPTET_HOME": str(folder / "home"), "COLUMNS": "120", **more}
 
 

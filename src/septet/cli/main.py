@@ -59,7 +59,7 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in registry.names(COMMANDS):
             return importlib.import_module(f"{COMMANDS}.{cmd_name.replace('-', '_')}").command
-        if cmd_name in registry.names(STEPS):
+        if cmd_name in registry.names(STEPS) or cmd_name in registry.outside(STEPS):
             from septet.cli.steps import step_command  # pydantic: 80 ms that `--help` and `ls` do without
 
             return step_command(cmd_name)
@@ -68,8 +68,9 @@ class Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.list_commands(ctx):
-            hint = nearest(args[0], self.list_commands(ctx))
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and args[0] not in registry.outside(STEPS):
+            hint = nearest(args[0], known)
             raise click.UsageError(f"There is no command '{args[0]}'.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
