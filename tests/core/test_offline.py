@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-
 from tests.conftest import child_environment
 
 CODE = """

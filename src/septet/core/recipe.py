@@ -57,12 +57,16 @@ class Recipe:
     ) -> Recipe:
         """Read a recipe file, apply `step.field=value` overrides, and check everything.
 
-        `changes` replaces whole steps or settings before the overrides. Raises RecipeError with one line a problem.
+        `changes` sets steps or fields before the overrides; a step set to None leaves the recipe. Raises RecipeError with one
+        line a problem.
         """
         path = Path(path)
         tree, lines = read_tree(path)
         for key, value in (changes or {}).items():
             _place(tree, key.split("."), value, path)
+        if isinstance(tree, dict) and isinstance(tree.get("steps"), dict):
+            for gone in [key for key, value in (changes or {}).items() if value is None and key in tree["steps"]]:
+                del tree["steps"][gone]
         return cls.parse_with(tree, overrides=overrides, path=path, lines=lines)
 
     @classmethod
