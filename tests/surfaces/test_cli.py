@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.conftest import child_environment
 
 import septet as package
 from septet.cli.main import COMMANDS, STEPS
 from septet.core import registry
-from tests.conftest import child_environment
 
 GLOBAL = ["--help", "--home", "--json", "--offline", "--verbose", "--version"]
 EXPECTED = "ask chat doctor export gc inspect lineage ls path plan quickstart rm run serve show".split()
@@ -66,7 +66,10 @@ def test_nothing_heavy_is_imported_for_help_and_ls(args, tmp_path):
 
 
 def test_help_and_ls_do_not_import_pydantic_either(tmp_path):
-    code = "import sys\nfrom septet.cli.main import main\ntry:\n    main(['ls'])\nexcept SystemExit: pass\nprint('pydantic' in sys.modules)"
+    code = (
+        "import sys\nfrom septet.cli.main import main\ntry:\n    main(['ls'])\n"
+        "except SystemExit:\n    print('pydantic' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=child_environment(tmp_path))
     assert done.stdout.endswith("False\n"), done.stdout + done.stderr
 
@@ -77,7 +80,10 @@ def test_help_and_ls_do_not_import_pydantic_either(tmp_path):
         (["quickstrat"], "Did you mean 'quickstart'?"),
         (["show", "liked"], "There is no artifact named 'liked'"),
         (["run", "no.yaml"], "There is no recipe no.yaml"),
-        (["plan", "bad.yaml"], "bad.yaml, line 2: steps.a.kind: There is no 'corpsu' among the steps. Did you mean 'corpus'?"),
+        (
+            ["plan", "bad.yaml"],
+            "bad.yaml, line 2: steps.a.kind: There is no 'corpsu' among the steps. Did you mean 'corpus'?",
+        ),
         (["serve"], "begin with `septet quickstart`"),
         (["ask", "why?"], "begin with `septet quickstart`"),
         (["ls", "--kinds", "nothing"], "There is no drawer septet.nothing"),

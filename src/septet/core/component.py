@@ -142,6 +142,13 @@ class Component(BaseModel, ABC):
         """Return a digest of the bytes outside the fields that this component depends on, or None."""
         return None
 
+    def __eq__(self, other: object) -> bool:
+        # by the fields alone: what a component keeps privately while it works does not make it another component
+        return type(other) is type(self) and all(getattr(self, n) == getattr(other, n) for n in type(self).model_fields)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, name) for name in type(self).model_fields)))
+
     # -- what a recipe says, and back -------------------------------------------------------------------------------
 
     @classmethod

@@ -235,7 +235,10 @@ def parameters(name: str, signature: str, *, max_words: int) -> str:
     said = [_one(argument, default) for argument, default in zip(positional, defaults, strict=True)]
     if arguments.vararg:
         said.append(f"any number of further values (*{arguments.vararg.arg})")
-    said += [_one(one, default, by_name=True) for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    said += [
+        _one(one, default, by_name=True)
+        for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    ]
     if arguments.kwarg:
         said.append(f"any further named values (**{arguments.kwarg.arg})")
     bare = f"{name}({_names_only(arguments)})"

@@ -74,7 +74,9 @@ class Folder(Source):
     def _files(self) -> tuple[list[str], list[tuple[str, str]]]:
         root = Path(self.path)
         if not root.is_dir():
-            raise DataError("This is a file; the source 'folder' expects a folder (for rows of JSON use 'jsonl').", file=root)
+            raise DataError(
+                "This is a file; the source 'folder' expects a folder (for rows of JSON use 'jsonl').", file=root
+            )
         real_root = root.resolve()
         found, skipped = [], []
         for folder, folders, files in os.walk(root):  # links to folders are not followed

@@ -71,7 +71,9 @@ class Jsonl(Source):
             return [path]
         found = sorted(file for file in path.glob(self.pattern) if file.is_file() and not file.name.startswith("."))
         if not found:
-            raise DataError(f"No file of the folder matches {self.pattern!r}; give the pattern of your files.", file=path)
+            raise DataError(
+                f"No file of the folder matches {self.pattern!r}; give the pattern of your files.", file=path
+            )
         return found
 
     def _text(self, file: Path, number: int, row: dict[str, JsonValue]) -> str:

@@ -132,7 +132,9 @@ def _skipped(part: str) -> bool:
 
 def _library_files(root: Path) -> Iterator[tuple[str, Path, str]]:
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not _skipped(name) and (Path(folder, name, "__init__.py")).exists())
+        folders[:] = sorted(
+            name for name in folders if not _skipped(name) and (Path(folder, name, "__init__.py")).exists()
+        )
         for file in sorted(files):
             if file.endswith(".py") and not _skipped(file.removesuffix(".py")):
                 path = Path(folder, file)
@@ -251,7 +253,9 @@ def _topics() -> Iterator[Document]:
         if not (isinstance(target, ast.Name) and target.id == "topics" and isinstance(node, ast.Assign)):
             continue
         assert isinstance(node.value, ast.Dict)
-        for key, value in sorted(zip(node.value.keys, node.value.values, strict=True), key=lambda pair: ast.unparse(pair[0])):
+        for key, value in sorted(
+            zip(node.value.keys, node.value.values, strict=True), key=lambda pair: ast.unparse(pair[0])
+        ):
             topic, text = ast.literal_eval(key), inspect.cleandoc(ast.literal_eval(value))
             title, _, body = text.partition("\n")
             body = body.lstrip("*=-~ \n")
