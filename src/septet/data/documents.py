@@ -85,7 +85,9 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Jso
             else:
                 yield from _line_rows(path, file)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"The compressed file is damaged ({error}); a complete gzip file is expected.", file=path) from None
+        raise DataError(
+            f"The compressed file is damaged ({error}); a complete gzip file is expected.", file=path
+        ) from None
 
 
 def _list_rows(path: Path, raw: bytes) -> Iterator[tuple[int, dict[str, JsonValue]]]:
@@ -94,7 +96,9 @@ def _list_rows(path: Path, raw: bytes) -> Iterator[tuple[int, dict[str, JsonValu
     except UnicodeDecodeError as error:
         raise DataError(f"The text is not UTF-8 ({error.reason} at byte {error.start}).", file=path) from None
     except json.JSONDecodeError as error:
-        message = f"The file is not JSON ({error.msg}, line {error.lineno}). A list of objects or JSON lines is expected."
+        message = (
+            f"The file is not JSON ({error.msg}, line {error.lineno}). A list of objects or JSON lines is expected."
+        )
         raise DataError(message, file=path) from None
     for number, row in enumerate(rows, start=1):
         yield number, _object(path, number, row)
@@ -107,7 +111,9 @@ def _line_rows(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, dict[s
             if line.strip():
                 yield number, _object(path, number, json.loads(line))
         except UnicodeDecodeError as error:
-            message = f"The text is not UTF-8 ({error.reason} at byte {error.start} of the row); save the file as UTF-8."
+            message = (
+                f"The text is not UTF-8 ({error.reason} at byte {error.start} of the row); save the file as UTF-8."
+            )
             raise DataError(message, file=path, row=number) from None
         except json.JSONDecodeError as error:
             message = f"The line is not JSON ({error.msg}, column {error.colno}). One JSON object a line is expected."
@@ -116,7 +122,7 @@ def _line_rows(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, dict[s
 
 def _object(path: Path, number: int, row: JsonValue) -> dict[str, JsonValue]:
     if not isinstance(row, dict):
-        message = f"The row is a JSON {type(row).__name__}; an object such as {{\"text\": \"...\"}} is expected."
+        message = f'The row is a JSON {type(row).__name__}; an object such as {{"text": "..."}} is expected.'
         raise DataError(message, file=path, row=number)
     return row
 
@@ -151,4 +157,5 @@ def read_documents(path: str | os.PathLike[str]) -> Iterator[Document]:
         aliases = row.get("aliases", [])
         if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
             raise DataError("The field 'aliases' must be a list of strings.", file=path, row=number)
-        yield Document(**(row | {"aliases": tuple(aliases)}))
+        known: dict[str, Any] = {**row, "aliases": tuple(aliases)}
+        yield Document(**known)

@@ -1,6 +1,6 @@
 """The reserved tokens: what a tokenizer sets aside and what must not occur in text that people bring.
 
-    python -c "from septet.data.special import without_reserved; print(without_reserved('a<|end|>b'))"
+python -c "from septet.data.special import without_reserved; print(without_reserved('a<|end|>b'))"
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ class HeldOut(BaseModel):
         target = self.share * sum(sizes.values())
         if target <= 0 or len(sizes) < 2:
             return set()
-        order = sorted(sizes, key=lambda name: hashlib.sha256(f"{self.seed}\0{name}".encode("utf-8", "surrogatepass")).digest())
+        order = sorted(
+            sizes, key=lambda name: hashlib.sha256(f"{self.seed}\0{name}".encode("utf-8", "surrogatepass")).digest()
+        )
         chosen: set[str] = set()
         total = 0
         for name in order:

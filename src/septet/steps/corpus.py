@@ -3,7 +3,7 @@
 Writes `documents.jsonl` (everything the source offers, as read: what an index holds), `train.jsonl` and `held_out.jsonl`
 (after the filters), `dropped.jsonl` and `report.json` (what was dropped or changed, and why). It makes no tokens.
 
-    septet corpus --source python-docs --filters '["normalise", "docstrings", "exact-dedup", "pii"]'
+    septet corpus --source python-docs --filters normalise --filters docstrings --filters exact-dedup --filters pii
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Corpus(Step):
         write_documents(work.out / "held_out.jsonl", split.held_out)
         write_rows(work.out / "dropped.jsonl", report.dropped)
         summary = report.content(train=split.train, held_out=split.held_out, by=split.by)
-        (work.out / "report.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (work.out / "report.json").write_text(
+            json.dumps(summary, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
         work.progress(stages, stages, unit="stages", documents=len(kept))
         return {
             "documents": len(docs),
@@ -102,7 +104,9 @@ def _size(docs: Iterable[Document]) -> int:
 def _require_unique(docs: list[Document]) -> None:
     repeated = [doc_id for doc_id, count in Counter(doc.id for doc in docs).items() if count > 1]
     if repeated:
-        raise DataError(f"The source gives {len(repeated)} ids more than once, such as {repeated[0]!r}; ids must be unique.")
+        raise DataError(
+            f"The source gives {len(repeated)} ids more than once, such as {repeated[0]!r}; ids must be unique."
+        )
 
 
 class _Report:
@@ -138,7 +142,12 @@ class _Report:
         return {
             "stages": self.stages,
             "dropped": [
-                {"filter": kind, "reason": reason, "count": len(rows), "examples": [row["name"] or row["id"] for row in rows[:EXAMPLES]]}
+                {
+                    "filter": kind,
+                    "reason": reason,
+                    "count": len(rows),
+                    "examples": [row["name"] or row["id"] for row in rows[:EXAMPLES]],
+                }
                 for (kind, reason), rows in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
             ],
             "types": dict(sorted(Counter(str(doc.meta.get("type", "")) for doc in _chain(train, held_out)).items())),

@@ -54,7 +54,9 @@ class Tokenizer(Step):
         save(encoder, work.out)
         facts: dict[str, Fact] = {"tokens": encoder.get_vocab_size()}
         if encoder.get_vocab_size() < self.size:
-            work.log(f"The text has no more than {encoder.get_vocab_size()} tokens that occur twice; {self.size} were asked for.")
+            work.log(
+                f"The text has no more than {encoder.get_vocab_size()} tokens that occur twice; {self.size} were asked for."
+            )
         used: set[int] = set()
         for part in ("train", "held_out"):
             found = measure(encoder, (doc.text for doc in read_documents(folder / f"{part}.jsonl")))

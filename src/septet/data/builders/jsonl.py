@@ -4,7 +4,7 @@ Read, row by row: {"messages": [{"role", "content"}]}; ShareGPT {"conversations"
 {"instruction", "input", "output"}; {"prompt", "completion"} or {"prompt", "response"}; {"question", "answer"}. Text only: rows
 that call tools or hold pictures are refused with file and row. Reserved tokens inside a text are taken out and counted.
 
-    septet dataset --builder.kind jsonl --builder.path rows.jsonl
+    septet dataset --builder '{kind: jsonl, path: rows.jsonl}'
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ from septet.data.special import without_reserved
 __all__ = ["Jsonl"]
 
 PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("instruction", "output"))
-ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant"}
+ROLES = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+}
 EXPECTED = (
     "Expected are messages, conversations, instruction and output (and input), prompt and completion, prompt and response,"
     " or question and answer."
@@ -59,7 +66,9 @@ class Jsonl(Builder):
             out = int.from_bytes(digest[:8], "big") < self.held_out_share * 2**64
             sides[out].append({"messages": clean, "document": f"{path.name}:{number}", "kind": "given"})
         if number == 0:
-            raise DataError("The file holds no rows; one JSON object a line, or a list of objects, is expected.", file=path)
+            raise DataError(
+                "The file holds no rows; one JSON object a line, or a list of objects, is expected.", file=path
+            )
         return Built(*sides, notes={"rows_with_reserved_tokens": cleaned})
 
 
@@ -75,7 +84,9 @@ def _messages(path: Path, number: int, row: dict[str, JsonValue]) -> list[dict[s
         message = f"The roles are {roles}; a question by the user and, last, an answer by the assistant are expected."
         raise DataError(message, file=path, row=number)
     if "system" in roles[1:]:
-        raise DataError("A system message stands after the first place; it is expected first or not at all.", file=path, row=number)
+        raise DataError(
+            "A system message stands after the first place; it is expected first or not at all.", file=path, row=number
+        )
     return messages
 
 
@@ -110,7 +121,9 @@ def _turns(path: Path, number: int, turns: Any, *, field: str, role: str, conten
             what = "calls tools" if name in ROLES else f"has the role {name!r}"
             message = f"{field}[{place}] {what}; text by {', '.join(ROLES)} is expected. Take such rows out."
             raise DataError(message, file=path, row=number)
-        found.append({"role": ROLES[name], "content": _text(path, number, turn[content], f"{field}[{place}].{content}")})
+        found.append(
+            {"role": ROLES[name], "content": _text(path, number, turn[content], f"{field}[{place}].{content}")}
+        )
     return found
 
 

@@ -1,6 +1,6 @@
 """Drops documents that are too short or too long, counted in words.
 
-    septet corpus --source.kind jsonl --source.path rows.jsonl --filters '[{"kind": "length", "min_words": 5}]'
+septet corpus --source '{kind: jsonl, path: rows.jsonl}' --filters '{kind: length, min_words: 5}'
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Length(Filter):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.max_words is not None and self.max_words < self.min_words:
-            raise ValueError(f"max_words ({self.max_words}) is below min_words ({self.min_words}); nothing would be left.")
+            raise ValueError(
+                f"max_words ({self.max_words}) is below min_words ({self.min_words}); nothing would be left."
+            )
         return self
 
     def apply(self, docs: Iterable[Document], drop: Drop) -> Iterator[Document]:

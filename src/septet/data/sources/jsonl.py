@@ -3,7 +3,7 @@
 A folder is read file by file, in the order of the names. Rows are not questions and answers: for those see the dataset
 builder of the same name.
 
-    septet corpus --source.kind jsonl --source.path rows.jsonl.gz --source.text_field body
+    septet corpus --source '{kind: jsonl, path: rows.jsonl.gz, text_field: body}'
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class Jsonl(Source):
             return [path]
         found = sorted(file for file in path.glob(self.pattern) if file.is_file() and not file.name.startswith("."))
         if not found:
-            raise DataError(f"No file of the folder matches {self.pattern!r}; give the pattern of your files.", file=path)
+            raise DataError(
+                f"No file of the folder matches {self.pattern!r}; give the pattern of your files.", file=path
+            )
         return found
 
     def _text(self, file: Path, number: int, row: dict[str, JsonValue]) -> str:
