@@ -149,9 +149,7 @@ class Reply:
         events: Iterator[Event] = self._service.app.chat(self.request)
         try:
             for event in events:
-                self._tell(self._events.put_nowait, event)
-                if self.request.cancel.is_set():
-                    break
+                self._tell(self._events.put_nowait, event)  # once cancelled, the app itself ends with a Finish
         except Exception as error:  # the edge between the app's thread and the reader, who decides what it means
             self._tell(self._events.put_nowait, error)
         finally:
