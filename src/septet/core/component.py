@@ -270,7 +270,13 @@ def _essence(value: Any, ids: Mapping[str, str]) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _essence(item, ids) for key, item in value.items()}
     if isinstance(value, BaseModel):
-        return {name: _essence(getattr(value, name), ids) for name in type(value).model_fields}
+        # a plain group of fields follows the same rule as a component: what is at its default stays out
+        fields = {name: (getattr(value, name), field) for name, field in type(value).model_fields.items()}
+        return {
+            name: _essence(v, ids)
+            for name, (v, field) in fields.items()
+            if field.is_required() or v != field.get_default(call_default_factory=True)
+        }
     return _plain(value, ids)
 
 

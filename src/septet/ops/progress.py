@@ -5,7 +5,6 @@ python -m pytest tests/ops/test_sinks.py
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +65,3 @@ class Clock:
         if moved <= 0 or took < 0.5 or not event.total:
             return None
         return max(0.0, (event.total - event.done) * took / moved)
-
-    @staticmethod
-    def now() -> float:
-        return time.time()

@@ -20,18 +20,22 @@ from septet.data.pydocs.syntax import Bound, Module, Object
 __all__ = ["Named", "compiled_modules", "public_names"]
 
 # A module that users reach under another name.
-RENAMED = {os.path.__name__: "os.path", "_frozen_importlib": "importlib._bootstrap", "pyexpat": "xml.parsers.expat"}
+RENAMED = {
+    os.path.__name__: "os.path",
+    "_collections_abc": "collections.abc",
+    "_frozen_importlib": "importlib._bootstrap",
+    "pyexpat": "xml.parsers.expat",
+}
 # Modules without an underscore that the library reference does not offer, or offers under another name.
-HIDDEN = frozenset(
+_HIDDEN = (
     "posix nt genericpath posixpath ntpath nturl2path sre_compile sre_parse sre_constants opcode pydoc_data this antigravity"
-    " pyexpat xxlimited xxsubtype xxlimited_35 lib2to3 idlelib turtledemo".split()
+    " pyexpat xxlimited xxsubtype xxlimited_35 lib2to3 idlelib turtledemo"
 )
+HIDDEN = frozenset(_HIDDEN.split())
+_DIGESTS = "md5 sha1 sha224 sha256 sha384 sha512 sha3_224 sha3_256 sha3_384 sha3_512 shake_128 shake_256"
 # Bindings made by running code (globals()[name] = ...): public name -> object of a compiled module.
 COMPUTED = {
-    **{
-        f"hashlib.{name}": f"_hashlib:openssl_{name}"
-        for name in "md5 sha1 sha224 sha256 sha384 sha512 sha3_224 sha3_256 sha3_384 sha3_512 shake_128 shake_256".split()
-    },
+    **{f"hashlib.{name}": f"_hashlib:openssl_{name}" for name in _DIGESTS.split()},
     "hashlib.blake2b": "_blake2:blake2b",
     "hashlib.blake2s": "_blake2:blake2s",
     "multiprocessing.Process": "multiprocessing.process:BaseProcess",
@@ -106,6 +110,7 @@ class Names:
         self.modules = modules
         self.objects = {key: obj for module in modules.values() for key, obj in module.objects.items()}
         self._known: dict[tuple[str, str], Target | None] = {}
+        self._stars: dict[str, tuple[str, ...]] = {}
 
     def resolve(self, module: str, name: str) -> Target | None:
         """What `module.name` stands for, or None where the source does not tell."""
@@ -150,7 +155,13 @@ class Names:
                 yield target[1]
 
     def star_names(self, module: str) -> tuple[str, ...]:
-        """The names that `from module import *` brings."""
+        """The names that `from module import *` brings, sorted."""
+        if module not in self._stars:
+            self._stars[module] = ()  # a circle of star imports ends here
+            self._stars[module] = self._brought(module)
+        return self._stars[module]
+
+    def _brought(self, module: str) -> tuple[str, ...]:
         known = self.modules.get(RENAMED_BACK.get(module, module))
         if known is None:
             return ()
@@ -244,7 +255,7 @@ def _candidates(names: Names) -> dict[str, set[tuple[str, str, bool]]]:
     for module in names.modules.values():
         exports = None if module.exports is None else frozenset(module.exports)
         starred = {name for star in module.stars for name in names.star_names(star)}
-        for name in {*module.names, *starred, *(exports or ())}:
+        for name in sorted({*module.names, *starred, *(exports or ())}):
             target = names.resolve(module.name, name)
             if target is None or target[0] != "object":
                 continue
