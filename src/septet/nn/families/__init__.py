@@ -1,0 +1,1 @@
+"""Families of architectures, one file each: a depth dial to a Hugging Face configuration."""

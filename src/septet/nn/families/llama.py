@@ -1,0 +1,60 @@
+"""Llama: decoder-only, rotary positions, RMS normalisation, gated feed-forward, tied embeddings.
+
+Source: Touvron et al. 2023 (https://arxiv.org/abs/2302.13971); the one dial follows nanochat's idea, with our own figures
+(docs/guides/pretrain.md has the table and how they were chosen).
+
+What it is not: a fixed list of sizes; any depth from 1 up works.
+
+    septet pretrain --family llama --depth 4 ...
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from septet.nn.family import Dial, Family
+
+__all__ = ["Llama"]
+
+HEAD_DIM = 64
+
+
+class Llama(Family):
+    """Decoder-only, with tied embeddings."""
+
+    def dial(self, depth: int, *, vocabulary: int) -> Dial:
+        """Width is 64 x depth; feed-forward 8/3 of it, rounded up to 64; the rest follows from the parameters."""
+        width = HEAD_DIM * depth
+        feed_forward = 64 * -(-8 * width // (3 * 64))
+        matrices = depth * (4 * width * width + 3 * width * feed_forward)
+        return Dial(
+            depth=depth,
+            vocabulary=vocabulary,
+            width=width,
+            heads=max(1, width // HEAD_DIM),
+            feed_forward=feed_forward,
+            context=256,
+            learning_rate=3e-3,
+            batch_tokens=8192,
+            tokens=matrices // 2,
+        )
+
+    def config(self, dial: Dial, tokenizer: Any) -> Any:
+        """Return a LlamaConfig; weights are float32 until exported."""
+        from transformers import LlamaConfig  # 2 s to import
+
+        return LlamaConfig(
+            vocab_size=dial.vocabulary,
+            hidden_size=dial.width,
+            intermediate_size=dial.feed_forward,
+            num_hidden_layers=dial.depth,
+            num_attention_heads=dial.heads,
+            num_key_value_heads=dial.heads,
+            max_position_embeddings=dial.context,
+            tie_word_embeddings=True,
+            attention_bias=False,
+            mlp_bias=False,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
