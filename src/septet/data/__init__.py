@@ -1,1 +1,1 @@
-"""Documents: sources, filters, builders."""
+"""Documents: reading, filtering, splitting; rows of questions and answers; packed batches."""

@@ -1,0 +1,1 @@
+"""Builders of question-and-answer rows: one kind a file."""

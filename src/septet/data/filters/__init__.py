@@ -1,0 +1,1 @@
+"""Filters of documents: one kind a file."""
