@@ -49,7 +49,10 @@ def test_probabilities_sum_to_one(order: int, context: bytes) -> None:
 
 def test_discounts_follow_the_formula() -> None:
     rng = np.random.default_rng(0)
-    texts = ["".join(rng.choice(list("abcdefgh"), p=[0.3, 0.2, 0.15, 0.1, 0.1, 0.05, 0.05, 0.05], size=40)) for _ in range(30)]
+    texts = [
+        "".join(rng.choice(list("abcdefgh"), p=[0.3, 0.2, 0.15, 0.1, 0.1, 0.05, 0.05, 0.05], size=40))
+        for _ in range(30)
+    ]
     table = ByteNgram(texts, order=3)._tables[-1]
     n = [int((table.counts == k).sum()) for k in range(1, 5)]
     share = n[0] / (n[0] + 2 * n[1])
