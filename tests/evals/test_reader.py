@@ -16,7 +16,13 @@ from septet.evals.reader import ModelReader, Window, windows
 def test_windows_by_hand() -> None:
     # ten positions, context 4, stride 2: [0,4) counts 0-3, [2,6) counts 4-5, [4,8) counts 6-7, [6,10) counts 8-9
     found = windows([10, 3], context=4, stride=2)
-    assert found == [Window(0, 0, 4, 0), Window(0, 2, 6, 4), Window(0, 4, 8, 6), Window(0, 6, 10, 8), Window(1, 0, 3, 0)]
+    assert found == [
+        Window(0, 0, 4, 0),
+        Window(0, 2, 6, 4),
+        Window(0, 4, 8, 6),
+        Window(0, 6, 10, 8),
+        Window(1, 0, 3, 0),
+    ]
 
 
 @pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 9, 23])

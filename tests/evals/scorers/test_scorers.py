@@ -66,7 +66,9 @@ def test_chrf_is_sacrebleus(word_order: int) -> None:
     samples = [Sample(str(i), text) for i, text in enumerate(EXPECTED)]
     scores = [scorer.score(s, Output(text=t)) for s, t in zip(samples, SAID, strict=True)]
     for score, said, expected in zip(scores, SAID, EXPECTED, strict=True):
-        assert score.values["chrf"] == pytest.approx(sacrebleu.sentence_chrf(said, [expected], word_order=word_order).score)
+        assert score.values["chrf"] == pytest.approx(
+            sacrebleu.sentence_chrf(said, [expected], word_order=word_order).score
+        )
     found = scorer.reduce(scores, seed=0)
     assert found["chrf"].value == pytest.approx(sacrebleu.corpus_chrf(SAID, [EXPECTED], word_order=word_order).score)
     assert found["chrf"].low <= found["chrf"].value <= found["chrf"].high
@@ -82,7 +84,12 @@ def test_exact_match_raw_and_normalised() -> None:
 
 
 def test_preference_accuracy_by_kind_and_per_token() -> None:
-    samples = [Sample("1", kind="weaker"), Sample("2", kind="weaker"), Sample("3", kind="neighbour"), Sample("4", kind="neighbour")]
+    samples = [
+        Sample("1", kind="weaker"),
+        Sample("2", kind="weaker"),
+        Sample("3", kind="neighbour"),
+        Sample("4", kind="neighbour"),
+    ]
     outputs = [
         Output(chosen=-1, rejected=-2, chosen_tokens=1, rejected_tokens=1),
         Output(chosen=-2, rejected=-2, chosen_tokens=1, rejected_tokens=1),  # a tie is wrong
