@@ -59,7 +59,7 @@ def test_dump_round_trips_with_the_actual_classes():
             {"kind": "tall-box", "lid": {"kind": "square", "siede": 1}},
             "lid.siede: unknown field 'siede'. Did you mean 'side'?",
         ),
-        ({"kind": "tall-box", "parts": ["square", "cirle"]}, "parts.1: There is no 'cirle' among the shapes."),
+        ({"kind": "tall-box", "parts": ["square", "cirle"]}, "parts.1.kind: There is no 'cirle' among the shapes."),
         ({"kind": "tall-box", "lid": 3}, "lid: expected a kind of shape or a mapping with 'kind', got 3."),
         ({"side": 3}, "'kind' is missing"),
         ({"kind": "tall-box", "table": "nowhere.csv"}, "table: there is no file or folder"),

@@ -127,6 +127,7 @@ class Component(BaseModel, ABC):
     """The package whose files are the kinds of this family."""
     version: ClassVar[int] = 1
     """Raised when the same fields begin to mean something else, or a default changes."""
+    __is_family__: ClassVar[bool] = False
 
     @property
     def kind(self) -> str:
@@ -141,13 +142,21 @@ class Component(BaseModel, ABC):
         """Return a digest of the bytes outside the fields that this component depends on, or None."""
         return None
 
+    def __eq__(self, other: object) -> bool:
+        # by the fields alone: what a component keeps privately while it works does not make it another component
+        return type(other) is type(self) and all(getattr(self, n) == getattr(other, n) for n in type(self).model_fields)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, name) for name in type(self).model_fields)))
+
     # -- what a recipe says, and back -------------------------------------------------------------------------------
 
     @classmethod
     def parse(cls, value: Any, *, base: str | Path = ".") -> Self:
         """Build a component of this family from an instance, a mapping with `kind`, or a bare kind."""
         try:
-            return cls._build(value, {"base": str(base)})
+            assert cls.__is_family__, f"{cls.__name__} is not a family; build it from its fields"
+            return cls.model_validate(value, context={"base": str(base)})
         except ValidationError as error:
             raise ComponentError("\n".join(explain(error))) from None
 
@@ -163,7 +172,11 @@ class Component(BaseModel, ABC):
         if "kind" not in fields:
             known = ", ".join(registry.names(cls.drawer))
             raise ComponentError(f"'kind' is missing; say which {cls.__name__.lower()} you want: {known}.")
-        found = registry.find(cls.drawer, fields.pop("kind"), family=cls)
+        try:
+            found = registry.find(cls.drawer, fields.pop("kind"), family=cls)
+        except ComponentError as error:
+            # a custom error, so that the message points at the line of `kind`
+            raise PydanticCustomError("unknown_field", "{text}", {"text": str(error), "key": "kind"}) from None
         return found.model_validate(fields, context=context)
 
     def dump(self, ids: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -212,7 +225,7 @@ class Component(BaseModel, ABC):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        if not getattr(cls, "__is_family__", False):
+        if not cls.__is_family__:
             return handler(source)
         # a family used as a field's type: the kind picks the class, and dumping follows the actual class
         return core_schema.with_info_plain_validator_function(
@@ -222,7 +235,7 @@ class Component(BaseModel, ABC):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
-        if not getattr(cls, "__is_family__", False):
+        if not cls.__is_family__:
             return handler(schema)
         return {"type": "object", "properties": {"kind": {"enum": registry.names(cls.drawer)}}, "required": ["kind"]}
 
@@ -257,7 +270,13 @@ def _essence(value: Any, ids: Mapping[str, str]) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _essence(item, ids) for key, item in value.items()}
     if isinstance(value, BaseModel):
-        return {name: _essence(getattr(value, name), ids) for name in type(value).model_fields}
+        # a plain group of fields follows the same rule as a component: what is at its default stays out
+        fields = {name: (getattr(value, name), field) for name, field in type(value).model_fields.items()}
+        return {
+            name: _essence(v, ids)
+            for name, (v, field) in fields.items()
+            if field.is_required() or v != field.get_default()
+        }
     return _plain(value, ids)
 
 
@@ -315,5 +334,5 @@ def problems(error: ValidationError) -> list[tuple[str, str]]:
 
 
 def _is_branch(part: str) -> bool:
-    # pydantic names the branch of a union in the location ("str", "constrained-int", "function-plain[...]"); people did not write it
+    # pydantic names the branch of a union in the location ("str", "function-plain[...]"); people did not write it
     return "[" in part or part in {"str", "int", "float", "bool", "none", "constrained-str", "constrained-int"}

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
+from septet.core import registry
 from septet.core.artifact import Artifact, make_id
 from septet.core.component import Ref, problems
 from septet.core.errors import ComponentError, RecipeError, nearest
@@ -34,6 +35,11 @@ __all__ = ["Planned", "Recipe", "plan", "read_tree"]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _KEYS = ("name", "steps", "serve")
+_APPS = "septet.api.apps"
+"""The drawer of applications; only its file names are read here, nothing of that layer is imported."""
+
+_SCALARS = yaml.SafeLoader("")
+"""Turns the leaves of a parsed document into numbers, texts and dates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +57,28 @@ class Recipe:
     ) -> Recipe:
         """Read a recipe file, apply `step.field=value` overrides, and check everything.
 
-        `changes` replaces whole steps or settings before the overrides. Raises RecipeError with one line a problem.
+        `changes` sets steps or fields before the overrides; a step set to None leaves the recipe. Raises RecipeError with one
+        line a problem.
         """
         path = Path(path)
         tree, lines = read_tree(path)
         for key, value in (changes or {}).items():
             _place(tree, key.split("."), value, path)
+        if isinstance(tree, dict) and isinstance(tree.get("steps"), dict):
+            for gone in [key for key, value in (changes or {}).items() if value is None and key in tree["steps"]]:
+                del tree["steps"][gone]
+        return cls.parse_with(tree, overrides=overrides, path=path, lines=lines)
+
+    @classmethod
+    def parse_with(
+        cls, tree: Any, *, overrides: Iterable[str], path: Path | None = None, lines: Mapping[str, int] | None = None
+    ) -> Recipe:
+        """Apply `step.field=value` overrides to a recipe's mapping, then parse it."""
         for override in overrides:
             name, mark, text = override.partition("=")
             if not mark:
                 raise RecipeError(f"--set takes step.field=value, for example `--set base.depth=2`; got '{override}'.")
-            _place(tree, name.strip().split("."), yaml.safe_load(text), path)
+            _place(tree, name.strip().split("."), yaml.safe_load(text), path or Path("the recipe"))
         return cls.parse(tree, path=path, lines=lines)
 
     @classmethod
@@ -173,6 +190,12 @@ class _Checker:
         if not isinstance(serve, Mapping):
             self.say("serve", f"'serve' is a mapping such as `{{app: assistant, model: $liked}}`; got {_a(serve)}.")
             return
+        apps = registry.names(_APPS)
+        if serve and serve.get("app") not in apps:
+            self.say(
+                "serve.app",
+                f"'app' says which application to serve; there is no {serve.get('app')!r}.{nearest(str(serve.get('app')), apps)}",
+            )
         for key, value in serve.items():
             if isinstance(value, str) and value.startswith("$"):
                 kinds = (key,) if key in ("model", "index") else ()
@@ -257,7 +280,7 @@ def _value(node: yaml.Node, place: str, lines: dict[str, int], path: Path) -> An
     if isinstance(node, yaml.MappingNode):
         content: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            key = yaml.safe_load(yaml.serialize(key_node))
+            key = _SCALARS.construct_object(key_node, deep=True)
             inner = f"{place}.{key}" if place else str(key)
             lines[inner] = key_node.start_mark.line + 1
             if key in content:
@@ -267,8 +290,8 @@ def _value(node: yaml.Node, place: str, lines: dict[str, int], path: Path) -> An
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, f"{place}.{i}", lines, path) for i, item in enumerate(node.value)]
     try:
-        return yaml.safe_load(yaml.serialize(node))
-    except yaml.YAMLError as error:
+        return _SCALARS.construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(
             f"{path}, line {node.start_mark.line + 1}: {place}: {getattr(error, 'problem', error)}."
         ) from None

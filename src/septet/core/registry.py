@@ -17,10 +17,14 @@ import importlib.util
 import pkgutil
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from septet.core.errors import ComponentError, nearest
 
-__all__ = ["find", "kind_of", "names", "summary"]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["find", "kind_of", "names", "outside", "summary"]
 
 
 def kind_of(file_name: str) -> str:
@@ -55,6 +59,13 @@ def summary(drawer: str, name: str) -> str:
     return ""
 
 
+def outside(drawer: str) -> dict[str, EntryPoint]:
+    """Return the kinds that installed packages add to a drawer; scanned only when the drawer itself lacks a name."""
+    from importlib.metadata import entry_points  # 20 ms to import and scan
+
+    return {kind_of(point.name): point for point in entry_points(group=drawer)}
+
+
 def find(drawer: str, name: str, *, family: type | None = None) -> type:
     """Import the file of one kind and return the component defined in it.
 
@@ -80,11 +91,8 @@ def find(drawer: str, name: str, *, family: type | None = None) -> type:
         assert len(found) == 1, f"{module.__name__} must define exactly one component, found {found}"
         return found[0]
 
-    # importlib.metadata costs 20 ms to import and scan, and only names from outside packages need it
-    from importlib.metadata import entry_points
-
-    for point in entry_points(group=drawer):
-        if kind_of(point.name) == wanted:
-            return point.load()
+    points = outside(drawer)
+    if wanted in points:
+        return points[wanted].load()
     what = drawer.rsplit(".", 1)[-1].replace("_", " ")
     raise ComponentError(f"There is no '{name}' among the {what}.{nearest(wanted, names(drawer))}")

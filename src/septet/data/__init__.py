@@ -1,1 +1,1 @@
-"""Documents: reading, filtering, splitting; rows of questions and answers; packed batches."""
+"""Documents: sources, filters, builders."""

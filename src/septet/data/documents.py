@@ -7,10 +7,12 @@ It is not a data set of token ids: see `packing` and `batches`.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,10 @@ class Document:
     public: bool = True
     meta: dict[str, JsonValue] = field(default_factory=dict)
 
-    def with_text(self, text: str) -> Document:
-        return replace(self, text=text)
+    def with_text(self, change: Callable[[str], str]) -> Document:
+        """A copy in which every text that training may see is changed: `text`, and "doc" and "signature" of `meta`."""
+        meta = {key: change(value) if key in ("doc", "signature") else value for key, value in self.meta.items()}
+        return replace(self, text=change(self.text), meta=meta)
 
 
 _TYPES = {"id": str, "text": str, "name": str, "group": str, "file": str, "line": int, "public": bool, "meta": dict}
@@ -67,29 +71,60 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[dict[str, JsonValue]
 
 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, JsonValue]]]:
-    """(row number from 1, row). Errors: DataError with file and row for text that is not a JSON object."""
-    with open(path, encoding="utf-8", errors="strict") as file:
-        number = 0
-        lines = iter(file)
-        while True:
-            number += 1
-            try:
-                line = next(lines)
-            except StopIteration:
-                return
-            except UnicodeDecodeError as error:
-                raise DataError(f"The text is not UTF-8: {error}.", file=str(path), row=number) from error
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                message = f"The line is not JSON ({error.msg}, column {error.colno}). One JSON object a line is expected."
-                raise DataError(message, file=str(path), row=number) from error
-            if not isinstance(row, dict):
-                message = f"The line holds a JSON {type(row).__name__}; an object {{...}} is expected."
-                raise DataError(message, file=str(path), row=number)
-            yield number, row
+    """(row number from 1, row) of JSON lines, or of one JSON list of objects; a name ending in .gz is unpacked.
+
+    Errors: DataError with file and row for text that is not UTF-8, not JSON, or not an object; for a damaged .gz.
+    """
+    path = Path(path)
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+            first = next((line for line in file if line.strip()), b"")
+            file.seek(0)
+            if first.lstrip(b"\xef\xbb\xbf \t").startswith(b"["):
+                yield from _list_rows(path, file.read())
+            else:
+                yield from _line_rows(path, file)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"The compressed file is damaged ({error}); a complete gzip file is expected.", file=path
+        ) from None
+
+
+def _list_rows(path: Path, raw: bytes) -> Iterator[tuple[int, dict[str, JsonValue]]]:
+    try:
+        rows = json.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"The text is not UTF-8 ({error.reason} at byte {error.start}).", file=path) from None
+    except json.JSONDecodeError as error:
+        message = (
+            f"The file is not JSON ({error.msg}, line {error.lineno}). A list of objects or JSON lines is expected."
+        )
+        raise DataError(message, file=path) from None
+    for number, row in enumerate(rows, start=1):
+        yield number, _object(path, number, row)
+
+
+def _line_rows(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, JsonValue]]]:
+    for number, raw in enumerate(lines, start=1):
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            if line.strip():
+                yield number, _object(path, number, json.loads(line))
+        except UnicodeDecodeError as error:
+            message = (
+                f"The text is not UTF-8 ({error.reason} at byte {error.start} of the row); save the file as UTF-8."
+            )
+            raise DataError(message, file=path, row=number) from None
+        except json.JSONDecodeError as error:
+            message = f"The line is not JSON ({error.msg}, column {error.colno}). One JSON object a line is expected."
+            raise DataError(message, file=path, row=number) from None
+
+
+def _object(path: Path, number: int, row: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(row, dict):
+        message = f'The row is a JSON {type(row).__name__}; an object such as {{"text": "..."}} is expected.'
+        raise DataError(message, file=path, row=number)
+    return row
 
 
 def write_documents(path: str | os.PathLike[str], docs: Iterable[Document]) -> int:
@@ -98,10 +133,12 @@ def write_documents(path: str | os.PathLike[str], docs: Iterable[Document]) -> i
 
 
 def _row(doc: Document) -> dict[str, JsonValue]:
-    row = asdict(doc)
-    return {key: value for key, value in row.items() if key in ("id", "text") or value not in ("", 0, (), {}, True)} | (
-        {} if doc.public else {"public": False}
-    )
+    row: dict[str, JsonValue] = {"id": doc.id, "text": doc.text}
+    for name in ("name", "group", "file", "line", "aliases", "meta"):
+        value = getattr(doc, name)
+        if value:
+            row[name] = value
+    return row if doc.public else {**row, "public": False}
 
 
 def read_documents(path: str | os.PathLike[str]) -> Iterator[Document]:
@@ -112,12 +149,12 @@ def read_documents(path: str | os.PathLike[str]) -> Iterator[Document]:
         if unknown or missing:
             what = f"misses {missing}" if missing else f"has the unknown fields {unknown}"
             message = f"The document {what}. Expected: id and text, and any of {sorted(_FIELDS - {'id', 'text'})}."
-            raise DataError(message, file=str(path), row=number)
+            raise DataError(message, file=path, row=number)
         for name, kind in _TYPES.items():
             if name in row and (not isinstance(row[name], kind) or (kind is int and isinstance(row[name], bool))):
                 message = f"The field {name!r} holds {type(row[name]).__name__}; {kind.__name__} is expected."
-                raise DataError(message, file=str(path), row=number)
+                raise DataError(message, file=path, row=number)
         aliases = row.get("aliases", [])
         if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
-            raise DataError("The field 'aliases' must be a list of strings.", file=str(path), row=number)
+            raise DataError("The field 'aliases' must be a list of strings.", file=path, row=number)
         yield Document(**(row | {"aliases": tuple(aliases)}))

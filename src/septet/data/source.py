@@ -26,6 +26,10 @@ class Source(Component):
     def read(self) -> Iterator[Document]:
         """Every document, in an order that does not change. Ids are unique. Errors: DataError with file and row."""
 
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """(file, reason) of what the last complete `read` could not use."""
+        return ()
+
     @abstractmethod
     def fingerprint(self) -> str:
         """A digest of every byte that `read` depends on beyond the fields."""

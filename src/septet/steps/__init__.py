@@ -1,1 +1,1 @@
-"""The verbs: one step of a model's life a file."""
+"""The verbs of a model's life, one short file each."""

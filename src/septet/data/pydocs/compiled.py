@@ -26,7 +26,7 @@ __all__ = ["inventory"]
 
 def module_files() -> dict[str, str]:
     """Compiled module -> file relative to the library folder ("" where it is linked into the interpreter)."""
-    found = {name: "" for name in sys.builtin_module_names}
+    found = dict.fromkeys(sys.builtin_module_names, "")
     folder = os.path.join(sysconfig.get_path("stdlib"), "lib-dynload")
     if not os.path.isdir(folder):
         folder = os.path.join(sys.base_prefix, "DLLs")

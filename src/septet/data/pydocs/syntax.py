@@ -188,7 +188,9 @@ class _Reader:
             self.export(value.right)
             return
         if isinstance(value, ast.List | ast.Tuple | ast.Set):
-            names = [item.value for item in value.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+            names = [
+                item.value for item in value.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)
+            ]
             module.exports = (*(module.exports or ()), *names)
             module.exports_known &= len(names) == len(value.elts)
         else:
@@ -201,9 +203,7 @@ class _Reader:
             self.export(ast.List(elts=[node.args[0]]))
         elif text == "__all__.extend" and node.args:
             self.export(node.args[0])
-        elif text == "warnings._deprecated":
-            self.module.deprecated = True
-        elif text == "warnings.warn" and "deprecated" in ast.unparse(node):
+        elif text == "warnings._deprecated" or (text == "warnings.warn" and "deprecated" in ast.unparse(node)):
             self.module.deprecated = True
 
     def define(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, prefix: str) -> str | None:

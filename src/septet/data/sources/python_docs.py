@@ -26,6 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import PrivateAttr
+
 from septet.core.errors import DataError, nearest
 from septet.data.documents import Document
 from septet.data.pydocs import compiled as compiled_script
@@ -50,6 +52,7 @@ class PythonDocs(Source):
     """Installed distributions to read as well, by the name pip knows them; their Python files only."""
     code: bool = False
     """Also give the source text of every module, as documents of type "code" that are not public."""
+    _skipped: tuple[tuple[str, str], ...] = PrivateAttr(default=())
 
     def read(self) -> Iterator[Document]:
         """The documents, sorted by name; modules, classes, functions, methods, properties, then topics and code."""
@@ -91,7 +94,7 @@ class PythonDocs(Source):
         return [(name, *found[name]) for name in sorted(found)]
 
     def _modules(self) -> dict[str, Module]:
-        modules = {}
+        modules, skipped = {}, []
         for name, path, file in self._files():
             try:
                 with tokenize.open(path) as stream:  # honours the coding line of the file
@@ -99,9 +102,14 @@ class PythonDocs(Source):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # odd escapes in other people's strings
                     modules[name] = read_module(name, file, source, is_package=path.name == "__init__.py")
-            except (SyntaxError, UnicodeDecodeError, ValueError):
-                continue  # templates and files for other versions of Python, which this one could not import either
+            except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+                # templates and files for other versions of Python, which this one could not import either
+                skipped.append((file, f"not Python {sys.version_info.major}.{sys.version_info.minor}: {error}"))
+        self._skipped = tuple(skipped)
         return modules
+
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        return self._skipped
 
 
 def _merge(compiled: dict[str, Module], modules: dict[str, Module]) -> dict[str, Module]:
@@ -124,7 +132,9 @@ def _skipped(part: str) -> bool:
 
 def _library_files(root: Path) -> Iterator[tuple[str, Path, str]]:
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not _skipped(name) and (Path(folder, name, "__init__.py")).exists())
+        folders[:] = sorted(
+            name for name in folders if not _skipped(name) and (Path(folder, name, "__init__.py")).exists()
+        )
         for file in sorted(files):
             if file.endswith(".py") and not _skipped(file.removesuffix(".py")):
                 path = Path(folder, file)
@@ -243,7 +253,9 @@ def _topics() -> Iterator[Document]:
         if not (isinstance(target, ast.Name) and target.id == "topics" and isinstance(node, ast.Assign)):
             continue
         assert isinstance(node.value, ast.Dict)
-        for key, value in sorted(zip(node.value.keys, node.value.values, strict=True), key=lambda pair: ast.unparse(pair[0])):
+        for key, value in sorted(
+            zip(node.value.keys, node.value.values, strict=True), key=lambda pair: ast.unparse(pair[0])
+        ):
             topic, text = ast.literal_eval(key), inspect.cleandoc(ast.literal_eval(value))
             title, _, body = text.partition("\n")
             body = body.lstrip("*=-~ \n")

@@ -1,0 +1,111 @@
+"""The command line: every --help answers, nothing heavy is imported for it, errors have one shape.
+
+python -m pytest tests/surfaces/test_cli.py
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conftest import child_environment
+
+import septet as package
+from septet.cli.main import COMMANDS, STEPS
+from septet.core import registry
+
+GLOBAL = ["--help", "--home", "--json", "--offline", "--verbose", "--version"]
+EXPECTED = "ask chat doctor export gc inspect lineage ls path plan quickstart rm run serve show".split()
+
+
+def test_the_commands_are_these():
+    """A new command is a decision: add it here, to the guide and to the README."""
+    assert registry.names(COMMANDS) == EXPECTED
+
+
+def test_help_lists_every_command_with_a_summary(septet):
+    done = septet("--help")
+    assert done.returncode == 0, done.stderr
+    for name in GLOBAL + registry.names(COMMANDS) + registry.names(STEPS):
+        assert name in done.stdout
+    for drawer in (COMMANDS, STEPS):
+        for name in registry.names(drawer):
+            assert registry.summary(drawer, name).endswith("."), name
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_command_explains_itself(name, septet):
+    done = septet(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Usage: septet {name}")
+
+
+@pytest.mark.parametrize("name", registry.names(STEPS))
+def test_every_step_is_a_command_whose_options_are_its_fields(name, septet):
+    done = septet(name, "--help")
+    assert done.returncode == 0, done.stderr
+    for field in registry.find(STEPS, name).model_fields:  # pyright: ignore[reportAttributeAccessIssue]
+        assert f"--{field.replace('_', '-')}" in done.stdout
+
+
+HEAVY = ("torch", "transformers", "numpy", "fastapi", "nicegui", "tokenizers", "peft", "sentence_transformers", "scipy")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["ls"], ["--version"], ["finetune", "--help"], ["run", "--help"]])
+def test_nothing_heavy_is_imported_for_help_and_ls(args, tmp_path):
+    code = (
+        "import sys\nfrom septet.cli.main import main\n"
+        f"try:\n    main({args!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=child_environment(tmp_path))
+    assert "HEAVY []" in done.stdout, done.stdout[-300:] + done.stderr
+
+
+def test_help_and_ls_do_not_import_pydantic_either(tmp_path):
+    code = (
+        "import sys\nfrom septet.cli.main import main\ntry:\n    main(['ls'])\n"
+        "except SystemExit:\n    print('pydantic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=child_environment(tmp_path))
+    assert done.stdout.endswith("False\n"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["quickstrat"], "Did you mean 'quickstart'?"),
+        (["show", "liked"], "There is no artifact named 'liked'"),
+        (["run", "no.yaml"], "There is no recipe no.yaml"),
+        (
+            ["plan", "bad.yaml"],
+            "bad.yaml, line 2: steps.a.kind: There is no 'corpsu' among the steps. Did you mean 'corpus'?",
+        ),
+        (["serve"], "begin with `septet quickstart`"),
+        (["ask", "why?"], "begin with `septet quickstart`"),
+        (["ls", "--kinds", "nothing"], "There is no drawer septet.nothing"),
+    ],
+)
+def test_errors_for_people_are_short_and_leave_with_2(args, message, septet, tmp_path: Path):
+    (tmp_path / "bad.yaml").write_text("name: x\nsteps: {a: {kind: corpsu}}\n")
+    done = septet(*args)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_errors_as_json(septet):
+    done = septet("--json", "show", "liked")
+    assert done.returncode == 2
+    assert json.loads(done.stderr)["error"]["type"] == "StoreError"
+
+
+def test_the_python_surface():
+    assert package.__all__ == sorted(package.__all__) == ["open", "run"]
+    assert callable(package.open)
+    assert callable(package.run)
+    with pytest.raises(AttributeError, match="has no attribute 'opne'"):
+        package.opne  # noqa: B018

@@ -1,0 +1,1 @@
+"""Steps that outside packages would add."""
