@@ -146,6 +146,17 @@ def test_mcnemar_by_hand() -> None:
     assert stats.mcnemar([True], [True]).p == 1.0
 
 
+@pytest.mark.parametrize(("b", "c"), [(3, 3), (12, 11), (0, 9), (24, 0), (13, 12), (40, 21), (26, 26)])
+def test_mcnemar_agrees_with_scipy(b: int, c: int) -> None:
+    found = stats.mcnemar([True] * b + [False] * c, [False] * b + [True] * c)
+    if b + c < 25:
+        assert found.p == pytest.approx(reference.binomtest(b, b + c).pvalue)
+    elif b != c:
+        assert found.p == pytest.approx(reference.chi2.sf((abs(b - c) - 1) ** 2 / (b + c), 1))
+    else:
+        assert found.p == 1.0
+
+
 def test_auroc_by_hand_and_by_sklearn() -> None:
     # pairs: 3>1, 3>2, 2>1, 2=2 -> (1 + 1 + 1 + .5)/4
     assert stats.auroc([3, 2], [1, 2], seed=0).value == pytest.approx(0.875)

@@ -1,4 +1,4 @@
-"""Preferences: does the model find the chosen answer likelier than the rejected one, more often than before alignment?
+"""Preferences: how often the model finds the chosen answer likelier than the rejected one, beside the model before alignment.
 
 Both answers of a random part of the held-out pairs are scored by the model and by the model before alignment; the accuracies stand
 side by side, overall and by kind of pair, with their paired difference and McNemar's test.

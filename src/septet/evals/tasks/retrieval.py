@@ -1,4 +1,4 @@
-"""Retrieval and refusing: does the index find the right entry, is it cited first, and does the answerer know when to say no?
+"""Retrieval and refusing: is the right entry found, is it cited first, and are questions beyond the documents refused.
 
 Every question of the file is asked; figures are of its `test` half alone, since the threshold was chosen on the other. For each way
 of searching (bm25, dense, both): recall@k, the share of answerable questions with a right name among the first k, and the mean
