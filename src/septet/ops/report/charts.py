@@ -37,10 +37,10 @@ class Span:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Return a number for people: `digits` significant ones, thousands apart, no exponent between 0.0001 and 10^15."""
+    """Return a number for people: `digits` significant ones, thousands apart, no exponent above 0.0001. Counts stay whole."""
     if not math.isfinite(value):
         return str(value)
-    if value == int(value) and abs(value) < 1e15:
+    if value == 0 or (value == int(value) and (isinstance(value, int) or 100 <= abs(value) < 1e15)):
         return f"{int(value):,}".replace("-", "−")
     if abs(value) < 1e-4:
         return f"{value:.1e}".replace("-", "−")
@@ -82,7 +82,7 @@ def curves(lines: Sequence[Curve], *, title: str, x: str, y: str, width: int = 4
     parts = [tag("title", title)]
     for value in ticks(y0, y1, 4):
         parts.append(tag("line", x1=left, x2=width - right, y1=up(value), y2=up(value), class_="grid"))
-        parts.append(tag("text", number(value), x=left - 8, y=up(value) + 4, class_="tick end"))
+        parts.append(tag("text", _short(value), x=left - 8, y=up(value) + 4, class_="tick end"))
     for value in ticks(x0, x1, 5):
         parts.append(tag("text", _short(value), x=across(value), y=height - bottom + 17, class_="tick middle"))
     parts.append(tag("line", x1=left, x2=width - right, y1=height - bottom, y2=height - bottom, class_="axis"))
@@ -113,7 +113,7 @@ def curves(lines: Sequence[Curve], *, title: str, x: str, y: str, width: int = 4
 
 def spans(rows: Sequence[Span], *, title: str, unit: str, width: int = 960) -> Markup:
     """Return one line a row: its name, a dot for the value, a bar for the interval, the value in words."""
-    step, left, right, top, bottom = 34, 230, 190, 8, 34
+    step, left, right, top, bottom = 34, 262, 190, 8, 34
     height = top + step * len(rows) + bottom
     ends = [end for row in rows for end in (row.low, row.high, row.value) if end is not None]
     high = max(ends) or 1.0
@@ -126,7 +126,7 @@ def spans(rows: Sequence[Span], *, title: str, unit: str, width: int = 960) -> M
     floor = top + step * len(rows)
     for value in ticks(low, high, 6):
         parts.append(tag("line", x1=across(value), x2=across(value), y1=top, y2=floor, class_="grid"))
-        parts.append(tag("text", number(value), x=across(value), y=floor + 17, class_="tick middle"))
+        parts.append(tag("text", _short(value), x=across(value), y=floor + 17, class_="tick middle"))
     parts.append(tag("text", unit, x=width - right + 14, y=floor + 17, class_="label"))
     for place, row in enumerate(rows):
         y = top + step * (place + 0.5)

@@ -99,7 +99,7 @@ def _retrieval(by: Mapping[tuple[str, str, str], Figure]) -> list[str]:
     text = f"The first citation is right for {_percent(first)} of the answerable test questions (n = {first['n']})"
     refuse = by.get(("retrieval", "auroc_of_refusing", "answers"))
     if refuse is not None:
-        text += f"; told apart from questions that the documents do not cover with an AUROC of {_full(refuse)}"
+        text += f"; they are told apart from questions that the documents do not cover with an AUROC of {_full(refuse)}"
     return [text + "."]
 
 
