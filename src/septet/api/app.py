@@ -142,12 +142,15 @@ class Piece:
     new: bool = False
 
 
+NOTHING_USED = Usage(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The end: why, and the tokens that the model really read and wrote (0 and 0 where the documents answered without it)."""
 
     reason: Reason = "stop"
-    usage: Usage = Usage(0, 0)
+    usage: Usage = NOTHING_USED
 
 
 Event = Found | Piece | Finish

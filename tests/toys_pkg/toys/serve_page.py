@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
-from scripted import JOIN, Scripted
 
 from septet.api.app import About, ChatRequest, Citation, Event, Finish, Found, Piece
 from septet.api.server import build, serve_forever
 from septet.infer.engine import Usage
 from septet.ui.pages import mount
+from toys.scripted import JOIN, Scripted
 
 BAD = Citation(2, "<img src=x onerror=alert(4)>", "a.py", 1, "<img src=x onerror=alert(3)>", 0.5)
 
