@@ -8,8 +8,9 @@ from __future__ import annotations
 import pytest
 from toys.scripted import JOIN
 
-from septet.api.app import Cancel, ChatRequest, Citation, Finish, Found, Piece, Transcript, configure
+from septet.api.app import Cancel, ChatRequest, Finish, Found, Piece, Transcript, configure
 from septet.core.errors import ComponentError, RecipeError
+from septet.retrieval.answer import Citation
 
 
 def written(*events) -> Transcript:
@@ -20,7 +21,7 @@ def written(*events) -> Transcript:
 
 
 def test_the_text_of_an_answer_by_hand() -> None:
-    second = Citation(2, "notes", "notes.md", 0, "One.\nTwo.", 0.4)
+    second = Citation(2, "notes", "notes.md", 0, 0.4, "One.\nTwo.")
     transcript = written(
         Found((JOIN, second), grounded=True),
         Piece("Use ", citation=1),
