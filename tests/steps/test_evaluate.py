@@ -82,7 +82,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
 def work_in(folder: Path, events: list[Event], **more: Any) -> Work:
     for part in ("out", "state"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    return Work(folder / "out", folder / "state", Runtime(device="cpu"), events.append, "card", **more)
+    return Work(folder / "out", folder / "state", Runtime(device="cpu", threads=1), events.append, "card", **more)
 
 
 def evaluate(**fields: Any) -> Evaluate:
@@ -149,7 +149,7 @@ def test_a_finished_task_is_not_done_again(world, tmp_path) -> None:
 
 
 def test_scorers_are_chosen_in_the_recipe(world, tmp_path) -> None:
-    step = evaluate(scorers=[{"kind": "chrf", "word_order": 2}], tasks=["answers"])
+    step = evaluate(scorers=[{"kind": "chrf", "word_order": 2}], tasks=[{"kind": "answers", "max_tokens": 3}])
     step.run(work_in(tmp_path, []), **world)
     figures = json.loads((tmp_path / "out" / "report.json").read_text())
     assert {f["metric"] for f in figures} == {"chrf", "chrf_mean", "chrf minus before"}
@@ -173,7 +173,9 @@ def test_a_scorer_is_one_file(world, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(septet.evals.scorers, "__path__", [*septet.evals.scorers.__path__, str(tmp_path / "drawer")])
     registry._folders.cache_clear()
     monkeypatch.setattr(registry, "_folders", lambda drawer: tuple(importlib.import_module(drawer).__path__))
-    evaluate(scorers=["answer-length"], tasks=["answers"]).run(work_in(tmp_path, []), **world)
+    evaluate(scorers=["answer-length"], tasks=[{"kind": "answers", "max_tokens": 3}]).run(
+        work_in(tmp_path, []), **world
+    )
     figures = json.loads((tmp_path / "out" / "report.json").read_text())
     assert {f["metric"] for f in figures} == {"words", "words minus before"}
 
