@@ -157,4 +157,5 @@ def read_documents(path: str | os.PathLike[str]) -> Iterator[Document]:
         aliases = row.get("aliases", [])
         if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
             raise DataError("The field 'aliases' must be a list of strings.", file=path, row=number)
-        yield Document(**(row | {"aliases": tuple(aliases)}))
+        known: dict[str, Any] = {**row, "aliases": tuple(aliases)}
+        yield Document(**known)

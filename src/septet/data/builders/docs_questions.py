@@ -41,7 +41,7 @@ PARAMETERS = (
 WHICH_VERB = (
     "Which {type} should I use to {action}?",
     "How can I {action}?",
-    "What is there to {action}?",
+    "What do I use to {action}?",
     "How do I {action}?",
     "Which {type} can {action}?",
 )
@@ -49,7 +49,9 @@ WHICH_NOUN = ("Which {type} is described as: {action}?", "What is called: {actio
 WHICH_SAYS = ("Which section says: {action}", "Where does it say: {action}", "In which part can I read: {action}")
 
 # Words that open a docstring and are no command: "A list-like sequence", "Base class for".
-_ARTICLES = frozenset("a an the this these base abstract helper class mixin subclass one".split())
+_ARTICLES = frozenset(
+    ("a", "an", "the", "this", "these", "base", "abstract", "helper", "class", "mixin", "subclass", "one")
+)
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|cf|vs|resp|approx|incl|No|Dr|Mr|Mrs|St)|\b[A-Z])\.$")
 
 
@@ -188,8 +190,8 @@ def base_form(word: str) -> str:
     return ""
 
 
-_VERBS = frozenset(
-    """accept access acquire activate add adjust allocate allow append apply arrange assert assign attach await begin bind
+_VERB_LIST = """
+    accept access acquire activate add adjust allocate allow append apply arrange assert assign attach await begin bind
     block break build calculate call cancel capture cast change check choose clean clear clone close collect combine compare
     compile complete compress compute concatenate configure connect construct consume continue convert copy count create
     deactivate decode decompress decorate decrease decrement define delete delegate deliver describe deserialize detach
@@ -207,8 +209,9 @@ _VERBS = frozenset(
     shut shutdown simulate skip sleep sort specify split start stop store strip submit subtract sum suppress suspend swap
     switch sync synchronize take tell terminate test toggle trace track transfer transform translate traverse treat trim
     truncate try turn undo unescape uninstall unlink unlock unpack unregister unset update upload use validate verify visit
-    wait wake walk warn wrap write yield zip""".split()
-)
+    wait wake walk warn wrap write yield zip
+"""
+_VERBS = frozenset(_VERB_LIST.split())
 
 
 def parameters(name: str, signature: str, *, max_words: int) -> str:

@@ -121,9 +121,10 @@ def unnamed_types() -> dict[str, type]:
     """Compiled types that no compiled module offers by name; Python modules get at them through an instance."""
     found: dict[str, type] = {"re.Pattern": re.Pattern, "re.Match": re.Match}
     for name, value in sorted(vars(types).items()):
-        if inspect.isclass(value) and not name.startswith("_") and value.__module__ in ("builtins", "types"):
-            if "__weakref__" not in vars(value):  # defined in C, not by a class statement
-                found[f"types.{name}"] = value
+        if not inspect.isclass(value) or name.startswith("_") or value.__module__ not in ("builtins", "types"):
+            continue
+        if "__weakref__" not in vars(value):  # defined in C, not by a class statement
+            found[f"types.{name}"] = value
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,18 +21,22 @@ from septet.data.pydocs.syntax import Bound, Module, Object
 __all__ = ["Named", "compiled_modules", "public_names"]
 
 # A module that users reach under another name.
-RENAMED = {os.path.__name__: "os.path", "_frozen_importlib": "importlib._bootstrap", "pyexpat": "xml.parsers.expat"}
+RENAMED = {
+    os.path.__name__: "os.path",
+    "_collections_abc": "collections.abc",
+    "_frozen_importlib": "importlib._bootstrap",
+    "pyexpat": "xml.parsers.expat",
+}
 # Modules without an underscore that the library reference does not offer, or offers under another name.
-HIDDEN = frozenset(
+_HIDDEN = (
     "posix nt genericpath posixpath ntpath nturl2path sre_compile sre_parse sre_constants opcode pydoc_data this antigravity"
-    " pyexpat xxlimited xxsubtype xxlimited_35 lib2to3 idlelib turtledemo".split()
+    " pyexpat xxlimited xxsubtype xxlimited_35 lib2to3 idlelib turtledemo"
 )
+HIDDEN = frozenset(_HIDDEN.split())
+_DIGESTS = "md5 sha1 sha224 sha256 sha384 sha512 sha3_224 sha3_256 sha3_384 sha3_512 shake_128 shake_256"
 # Bindings made by running code (globals()[name] = ...): public name -> object of a compiled module.
 COMPUTED = {
-    **{
-        f"hashlib.{name}": f"_hashlib:openssl_{name}"
-        for name in "md5 sha1 sha224 sha256 sha384 sha512 sha3_224 sha3_256 sha3_384 sha3_512 shake_128 shake_256".split()
-    },
+    **{f"hashlib.{name}": f"_hashlib:openssl_{name}" for name in _DIGESTS.split()},
     "hashlib.blake2b": "_blake2:blake2b",
     "hashlib.blake2s": "_blake2:blake2s",
     "multiprocessing.Process": "multiprocessing.process:BaseProcess",
@@ -42,6 +47,9 @@ METHODS_AS_FUNCTIONS = {
     "multiprocessing": ("multiprocessing.context:BaseContext",),
     "turtle": ("turtle:RawTurtle", "turtle:_Screen"),
 }
+
+# So many heirs in the same package give a method of a public class another name: ThreadPoolExecutor.submit.
+LENT = 4
 
 Target = tuple[str, str]  # ("module", name), ("object", key), ("instance", class key)
 
@@ -106,6 +114,7 @@ class Names:
         self.modules = modules
         self.objects = {key: obj for module in modules.values() for key, obj in module.objects.items()}
         self._known: dict[tuple[str, str], Target | None] = {}
+        self._stars: dict[str, tuple[str, ...]] = {}
 
     def resolve(self, module: str, name: str) -> Target | None:
         """What `module.name` stands for, or None where the source does not tell."""
@@ -150,7 +159,13 @@ class Names:
                 yield target[1]
 
     def star_names(self, module: str) -> tuple[str, ...]:
-        """The names that `from module import *` brings."""
+        """The names that `from module import *` brings, sorted."""
+        if module not in self._stars:
+            self._stars[module] = ()  # a circle of star imports ends here
+            self._stars[module] = self._brought(module)
+        return self._stars[module]
+
+    def _brought(self, module: str) -> tuple[str, ...]:
         known = self.modules.get(RENAMED_BACK.get(module, module))
         if known is None:
             return ()
@@ -244,7 +259,7 @@ def _candidates(names: Names) -> dict[str, set[tuple[str, str, bool]]]:
     for module in names.modules.values():
         exports = None if module.exports is None else frozenset(module.exports)
         starred = {name for star in module.stars for name in names.star_names(star)}
-        for name in {*module.names, *starred, *(exports or ())}:
+        for name in sorted({*module.names, *starred, *(exports or ())}):
             target = names.resolve(module.name, name)
             if target is None or target[0] != "object":
                 continue
@@ -286,9 +301,9 @@ def _candidates(names: Names) -> dict[str, set[tuple[str, str, bool]]]:
 def public_names(modules: Mapping[str, Module]) -> list[Named]:
     """Every documented object under the best of its names, sorted by name. An object counts once, a name counts once.
 
-    Aliases are the defining name and the other offered names. public is False where a part of the best name is private or
-    the module is not for users. A public name that a module's complete `__all__` leaves out is kept, with listed=False:
-    the library reference documents some of those.
+    Aliases are the defining name, the other offered names, and names under classes that inherit the method. public is False
+    where a part of the best name is private or the module is not for users. A public name that a module's complete `__all__`
+    leaves out is kept, with listed=False: the library reference documents some of those.
     """
     names = Names(modules)
     offered = _candidates(names)
@@ -321,6 +336,7 @@ def public_names(modules: Mapping[str, Module]) -> list[Named]:
 
     for key in names.objects:
         settle(key)
+    lent: Counter[str] = Counter()
     for heir_key, inherited in _inherited(names, chosen):
         heir_module, heir_name, _, _ = chosen[heir_key]
         for member, key in inherited:
@@ -329,8 +345,11 @@ def public_names(modules: Mapping[str, Module]) -> list[Named]:
                 better = f"{heir_name}.{member}"
                 unlisted.discard(key)
                 chosen[key] = (heir_module, better, True, [*aliases, _full(module, name)])
-            elif _full(heir_module, f"{heir_name}.{member}") not in aliases:
-                aliases.append(_full(heir_module, f"{heir_name}.{member}"))
+                continue
+            alias = _full(heir_module, f"{heir_name}.{member}")
+            if alias not in aliases and lent[key] < LENT and heir_module.split(".")[0] == module.split(".")[0]:
+                lent[key] += 1
+                aliases.append(alias)
 
     rows = []
     for key, (module, name, public, aliases) in chosen.items():
@@ -358,7 +377,7 @@ def _once(rows: Iterable[Named]) -> Iterator[Named]:
 def _inherited(
     names: Names, chosen: Mapping[str, tuple[str, str, bool, list[str]]]
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Public classes, short names first, with the documented methods that come from classes that are not public."""
+    """Public classes, short names first, with the documented methods that come from the classes they inherit from."""
     heirs = [key for key, (_, _, public, _) in chosen.items() if public and names.objects[key].type == "class"]
     heirs.sort(key=lambda key: (chosen[key][0].count("."), len(chosen[key][1]), chosen[key][0], chosen[key][1]))
     for heir in heirs:
@@ -369,7 +388,6 @@ def _inherited(
                 if name in seen or name.startswith("_") or not names.objects[key].doc:
                     continue
                 seen.add(name)
-                if not chosen[base][2]:
-                    found.append((name, key))
+                found.append((name, key))
         if found:
             yield heir, found

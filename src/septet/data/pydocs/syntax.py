@@ -223,7 +223,9 @@ class _Reader:
             if decorators & {"property", "cached_property", "abstractproperty", "DynamicClassAttribute", "setter"}:
                 kind = "property"
             bound = kind == "method" and "staticmethod" not in decorators
-            signature = signature_of(node, bound=bound) if kind != "property" else ""
+            # typing.Optional and its like are written as functions and are never called.
+            special = any(decorator.endswith("SpecialForm") for decorator in decorators)
+            signature = signature_of(node, bound=bound) if kind != "property" and not special else ""
         found = Object(key, module.name, qualname, kind, doc, signature, module.file, node.lineno)
         module.objects[key] = found
         if isinstance(node, ast.ClassDef):
@@ -233,9 +235,9 @@ class _Reader:
                     inner_key = self.define(inner, prefix=qualname + ".")
                     if inner_key is not None:
                         found.members[inner.name] = inner_key
-                    if inner.name in ("__init__", "__new__") and isinstance(inner, ast.FunctionDef):
-                        if inner.name == "__init__" or not found.signature:
-                            found.signature = signature_of(inner, bound=True).removesuffix(" -> None")
+                    makes = inner.name == "__init__" or (inner.name == "__new__" and not found.signature)
+                    if makes and isinstance(inner, ast.FunctionDef):
+                        found.signature = signature_of(inner, bound=True).removesuffix(" -> None")
             start = module.objects.get(found.members.get("__init__", ""))
             if not found.doc and start is not None:  # the class says what it is where it is made
                 found.doc, start.doc = start.doc, ""

@@ -38,10 +38,11 @@ from septet.data.source import Source
 __all__ = ["PythonDocs"]
 
 # Folders and modules of the library that hold tests, demonstrations, other programs' data, or generated tables.
-SKIPPED = frozenset(
+_SKIPPED = (
     "test tests idlelib lib2to3 site-packages dist-packages turtledemo __pycache__ lib-dynload ensurepip _bundled"
-    " idle_test pydoc_data __phello__ __hello__ _testcapi this antigravity".split()
+    " idle_test pydoc_data __phello__ __hello__ _testcapi this antigravity"
 )
+SKIPPED = frozenset(_SKIPPED.split())
 SKIPPED_PREFIXES = ("config-", "_sysconfigdata", "__phello__", "_test")
 
 
@@ -253,9 +254,8 @@ def _topics() -> Iterator[Document]:
         if not (isinstance(target, ast.Name) and target.id == "topics" and isinstance(node, ast.Assign)):
             continue
         assert isinstance(node.value, ast.Dict)
-        for key, value in sorted(
-            zip(node.value.keys, node.value.values, strict=True), key=lambda pair: ast.unparse(pair[0])
-        ):
+        found = [(key, value) for key, value in zip(node.value.keys, node.value.values, strict=True) if key is not None]
+        for key, value in sorted(found, key=lambda pair: ast.unparse(pair[0])):
             topic, text = ast.literal_eval(key), inspect.cleandoc(ast.literal_eval(value))
             title, _, body = text.partition("\n")
             body = body.lstrip("*=-~ \n")
