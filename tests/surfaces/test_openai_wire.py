@@ -40,7 +40,9 @@ def client(server: str):
 
 
 def lines(address: str, **body) -> list[str]:
-    with httpx.stream("POST", f"{address}/v1/chat/completions", json={"model": "assistant", "messages": ASK, **body}) as response:
+    with httpx.stream(
+        "POST", f"{address}/v1/chat/completions", json={"model": "assistant", "messages": ASK, **body}
+    ) as response:
         assert response.status_code == 200, response.read()
         return [line for line in response.iter_lines() if line]
 
@@ -52,7 +54,9 @@ def test_models(client: openai.OpenAI) -> None:
 
 
 def test_a_whole_answer(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(model="assistant", messages=ASK, temperature=0, seed=3, stop=["x"], max_tokens=5)
+    answer = client.chat.completions.create(
+        model="assistant", messages=ASK, temperature=0, seed=3, stop=["x"], max_tokens=5
+    )
     choice = answer.choices[0]
     assert (answer.object, answer.model, answer.system_fingerprint) == ("chat.completion", "assistant", "septet-abc123")
     assert (choice.finish_reason, choice.message.role, choice.message.content) == ("stop", "assistant", TEXT)
@@ -76,7 +80,9 @@ def test_a_streamed_answer_says_the_same(client: openai.OpenAI) -> None:
     assert len({chunk.id for chunk in chunks}) == 1
     extras = [chunk.choices[0].delta.model_extra.get("septet", {}) for chunk in chunks]
     assert [extra["citations"][0]["line"] for extra in extras if "citations" in extra] == [71]
-    assert "".join(part["text"] for extra in extras for part in extra.get("parts", [])) == "You asked: How?" + JOIN.quote
+    assert (
+        "".join(part["text"] for extra in extras for part in extra.get("parts", [])) == "You asked: How?" + JOIN.quote
+    )
 
 
 def test_the_clients_own_accumulator_reads_the_stream(client: openai.OpenAI) -> None:
@@ -104,7 +110,9 @@ def test_the_bytes_of_a_stream(server: str) -> None:
 
 def test_the_headers_of_a_stream(server: str) -> None:
     body = {"model": "assistant", "messages": ASK, "stream": True}
-    with httpx.stream("POST", f"{server}/v1/chat/completions", json=body, headers={"x-request-id": "mine-1"}) as response:
+    with httpx.stream(
+        "POST", f"{server}/v1/chat/completions", json=body, headers={"x-request-id": "mine-1"}
+    ) as response:
         response.read()
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["cache-control"] == "no-cache"
@@ -125,14 +133,20 @@ def test_content_parts_and_system_messages(client: openai.OpenAI) -> None:
 
 def test_an_answer_can_be_sent_back(client: openai.OpenAI) -> None:
     first = client.chat.completions.create(model="assistant", messages=ASK).choices[0].message
-    again = client.chat.completions.create(model="assistant", messages=[*ASK, first, {"role": "user", "content": "Why?"}])
+    again = client.chat.completions.create(
+        model="assistant", messages=[*ASK, first, {"role": "user", "content": "Why?"}]
+    )
     assert again.choices[0].message.content.startswith("You asked: Why?")
 
 
 def test_an_unknown_model(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(model="asistant", messages=ASK)
-    assert (caught.value.code, caught.value.param, caught.value.type) == ("model_not_found", "model", "invalid_request_error")
+    assert (caught.value.code, caught.value.param, caught.value.type) == (
+        "model_not_found",
+        "model",
+        "invalid_request_error",
+    )
     assert "Did you mean 'assistant'?" in str(caught.value)
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-9")
@@ -145,7 +159,10 @@ def test_an_unknown_model(client: openai.OpenAI) -> None:
         ({"messages": [{"role": "user", "content": " "}]}, "messages"),
         ({"messages": [{"role": "system", "content": "x"}]}, "messages"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages[0].content[0].type"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages[0].content[0].type",
+        ),
         ({"temperature": 2.5}, "temperature"),
         ({"temperature": "warm"}, "temperature"),
         ({"top_p": 0}, "top_p"),
@@ -176,7 +193,14 @@ def test_every_documented_parameter_is_decided() -> None:
 
 def test_hints_and_neutral_values_pass(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
-        model="assistant", messages=ASK, n=1, user="me", logprobs=False, frequency_penalty=0, tools=[], response_format={"type": "text"}
+        model="assistant",
+        messages=ASK,
+        n=1,
+        user="me",
+        logprobs=False,
+        frequency_penalty=0,
+        tools=[],
+        response_format={"type": "text"},
     )
     assert answer.choices
 
@@ -245,7 +269,10 @@ def test_streams_run_side_by_side() -> None:
         yield Piece(f"for {request.question}")
         yield Finish()
 
-    with serving(Scripted(script), max_running=4) as (address, _), openai.OpenAI(base_url=f"{address}/v1", api_key="x") as client:
+    with (
+        serving(Scripted(script), max_running=4) as (address, _),
+        openai.OpenAI(base_url=f"{address}/v1", api_key="x") as client,
+    ):
 
         def ask(name: str) -> str:
             messages = [{"role": "user", "content": name}]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 FLAGS = (
     "--headless",
@@ -41,22 +41,18 @@ def chromium() -> str | None:
 class Page:
     """One tab. `requests` are the addresses that it asked for, `dialogs` the alerts that it opened, `errors` its console's."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, socket: ClientConnection) -> None:
         self.requests: list[str] = []
         self.dialogs: list[str] = []
         self.errors: list[str] = []
         self._answers: dict[int, Any] = {}
         self._ids = itertools.count(1)
         self._came = threading.Condition()
-        self._socket = connect(address, max_size=None)
+        self._socket = socket
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
-
-    def close(self) -> None:
-        self._socket.close()
-        self._reader.join(10)
 
     def _read(self) -> None:
         for text in self._socket:
@@ -106,6 +102,8 @@ class Page:
 
     def open(self, address: str) -> None:
         self.call("Page.navigate", url=address)
+        # a second navigation while the first is on its way would never be answered
+        self.until(f"location.href.startsWith({address!r}) && document.readyState === 'complete'")
 
     def type(self, text: str) -> None:
         self.call("Input.insertText", text=text)
@@ -148,11 +146,9 @@ def browsing(folder: Path) -> Iterator[Page]:
             pause.wait(0.05)
         port = port_file.read_text().split("\n")[0]
         targets = httpx.get(f"http://127.0.0.1:{port}/json/list").json()
-        page = Page(next(target for target in targets if target["type"] == "page")["webSocketDebuggerUrl"])
-        try:
-            yield page
-        finally:
-            page.close()
+        address = next(target for target in targets if target["type"] == "page")["webSocketDebuggerUrl"]
+        with connect(address, max_size=None) as socket:
+            yield Page(socket)
     finally:
         process.terminate()
         process.wait(20)

@@ -216,7 +216,9 @@ def configure(serve: Mapping[str, Any], *, ids: Mapping[str, str] | None = None)
     """
     fields = dict(serve)
     if "app" not in fields:
-        raise RecipeError("'serve' says no 'app'; write for example `serve: {app: assistant, model: $liked, index: $docs}`.")
+        raise RecipeError(
+            "'serve' says no 'app'; write for example `serve: {app: assistant, model: $liked, index: $docs}`."
+        )
     for key, value in fields.items():
         if isinstance(value, str) and value.startswith("$"):
             known = ids or {}

@@ -50,7 +50,9 @@ class ApiError(SeptetError):
     ) -> None:
         super().__init__(message)
         self.status, self.param, self.code, self.headers = status, param, code, dict(headers or {})
-        self.type = type or ("invalid_request_error" if status < 500 else "overloaded" if status == 503 else "server_error")
+        self.type = type or (
+            "invalid_request_error" if status < 500 else "overloaded" if status == 503 else "server_error"
+        )
 
 
 def body_of(error: ApiError) -> dict[str, Any]:
@@ -102,7 +104,11 @@ def _http(request: Request, error: HTTPException) -> ApiError:
 def _invalid(error: RequestValidationError) -> ApiError:
     found = error.errors()
     if found and found[0]["type"] == "json_invalid":
-        return ApiError(400, f"The body is not JSON: {found[0]['ctx']['error']} at character {found[0]['loc'][-1]}.", code="invalid_json")
+        return ApiError(
+            400,
+            f"The body is not JSON: {found[0]['ctx']['error']} at character {found[0]['loc'][-1]}.",
+            code="invalid_json",
+        )
     places: dict[str, str] = {}
     for item in found:
         place = _place(item["loc"])

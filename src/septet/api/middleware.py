@@ -72,7 +72,9 @@ class Gate:
         host = headers.get(b"host", "")
         if self.hosts is not None and re.sub(r":\d+$", "", host).lower() not in self.hosts:
             shown = host if host.isprintable() else "?"
-            raise ApiError(421, f"This server does not go by the name '{shown}'. Use 127.0.0.1 or localhost.", code="wrong_host")
+            raise ApiError(
+                421, f"This server does not go by the name '{shown}'. Use 127.0.0.1 or localhost.", code="wrong_host"
+            )
         length = headers.get(b"content-length", "")
         if length.isdigit() and int(length) > self.max_body:
             raise TooLarge(self.max_body)

@@ -86,7 +86,9 @@ def listen(host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> socket.socket:
                 f"Port {port} on {host} is in use by another program. Port {free_port(str(address), port + 1)} is free: use --port to choose it."
             ) from None
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise ServeError(f"Port {port} may not be opened by this user. Choose one above 1023, such as {DEFAULT_PORT}.") from None
+            raise ServeError(
+                f"Port {port} may not be opened by this user. Choose one above 1023, such as {DEFAULT_PORT}."
+            ) from None
         raise ServeError(f"{host}:{port} cannot be opened: {error.strerror or error}.") from None
 
 

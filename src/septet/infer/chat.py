@@ -1,8 +1,8 @@
 """Conversations to tokens and back: the tokenizer's own chat template where it has one, else Septet's.
 
-Septet's template uses tokens that the tokenizer step reserves, and nothing else around a turn:
+Septet's template uses tokens that the tokenizer step reserves, after the one that begins every text in pre-training:
 
-    <|user|>What does os.path.join do?<|end|><|assistant|>
+    <|endoftext|><|user|>What does os.path.join do?<|end|><|assistant|>
 
 An answer ends with `<|end|>` (or `<|endoftext|>`). Role tokens inside a message's text are text, never a turn: what a person
 types cannot pretend to be the system.
@@ -26,6 +26,7 @@ ROLES = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>
 END = "<|end|>"
 
 TEMPLATE = (
+    "{{ bos_token }}"
     "{% for message in messages %}"
     "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
     "{% endfor %}"
@@ -117,8 +118,9 @@ class Chat:
         return self.tokenizer.convert_tokens_to_ids(ROLES[role])
 
     def _render(self, messages: Sequence[Message]) -> Rendered:
-        ids: list[int] = []
-        answer: list[bool] = []
+        start = self.tokenizer.bos_token_id
+        ids: list[int] = [] if start is None else [start]
+        answer = [False] * len(ids)
         for message in messages:
             said = self.answer(message["content"])
             ids += [self._role(message["role"]), *said]

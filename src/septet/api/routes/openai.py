@@ -78,7 +78,9 @@ def _sendable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("the text holds half of a surrogate pair, which is no character; send valid Unicode.") from None
+        raise ValueError(
+            "the text holds half of a surrogate pair, which is no character; send valid Unicode."
+        ) from None
     return text
 
 
@@ -133,9 +135,7 @@ class ChatCompletionRequest(_Body):
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
     max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
     stop: (
-        Annotated[
-            Annotated[Stop, Tag("str")] | Annotated[list[Stop], Field(max_length=4), Tag("list")], _TEXT_OR_LIST
-        ]
+        Annotated[Annotated[Stop, Tag("str")] | Annotated[list[Stop], Field(max_length=4), Tag("list")], _TEXT_OR_LIST]
         | None
     ) = None
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
@@ -145,7 +145,9 @@ class ChatCompletionRequest(_Body):
         known = {*type(self).model_fields, *NEUTRAL, *HINTS}
         for name, value in (self.model_extra or {}).items():
             if name not in known:
-                raise ApiError(400, f"Unknown parameter '{name}'.{nearest(name, known)}", param=name, code="unknown_parameter")
+                raise ApiError(
+                    400, f"Unknown parameter '{name}'.{nearest(name, known)}", param=name, code="unknown_parameter"
+                )
             if name in HINTS or value is None or any(value == neutral for neutral in NEUTRAL[name]):
                 continue
             only = " or ".join(json.dumps(neutral) for neutral in NEUTRAL[name]) or "null"
@@ -156,7 +158,9 @@ class ChatCompletionRequest(_Body):
                 code="unsupported_parameter",
             )
         if not any(message.role == "user" for message in self.messages):
-            raise ApiError(400, "'messages' has no message with the role 'user', so there is nothing to answer.", param="messages")
+            raise ApiError(
+                400, "'messages' has no message with the role 'user', so there is nothing to answer.", param="messages"
+            )
         question = next(message for message in reversed(self.messages) if message.role == "user")
         if not question.plain()["content"].strip():
             raise ApiError(400, "The last user message is empty, so there is nothing to answer.", param="messages")
@@ -216,7 +220,9 @@ def _model(card: ModelCard) -> dict[str, Any]:
 def _card(service: Service, id: str) -> ModelCard:
     cards = {card.id: card for card in service.app.models()}
     if id not in cards:
-        raise ApiError(404, f"The model '{id}' is not served here.{nearest(id, cards)}", param="model", code="model_not_found")
+        raise ApiError(
+            404, f"The model '{id}' is not served here.{nearest(id, cards)}", param="model", code="model_not_found"
+        )
     return cards[id]
 
 

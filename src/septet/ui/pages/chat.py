@@ -39,18 +39,25 @@ GROW = """(event) => {
     event.target.style.height = Math.min(event.target.scrollHeight, 200) + 'px';
 }"""
 CLEAR = "(() => { const box = document.querySelector('.ask textarea'); box.value = ''; box.style.height = 'auto'; box.focus(); })()"
-# follows the answer to its end, unless the reader has scrolled up
-FOLLOW = """
+# follows the answer as it grows, but never past its own question, and not once the reader has scrolled
+FOLLOW = """(() => {
     const log = document.querySelector('.log');
-    let following = true;
-    addEventListener('scroll', () => {
-        following = innerHeight + scrollY > document.documentElement.scrollHeight - 120;
+    if (log.dataset.followed) return;  // a tab that came back
+    log.dataset.followed = 'yes';
+    let following = true, asked = 0;
+    for (const act of ['wheel', 'touchmove', 'keydown']) addEventListener(act, (event) => {
+        if (act !== 'keydown' || ['PageUp', 'PageDown', 'Home', 'End', 'ArrowUp'].includes(event.key)) following = false;
     }, {passive: true});
     new MutationObserver(() => {
-        if (following) scrollTo({top: document.documentElement.scrollHeight});
+        const questions = log.querySelectorAll('.question');
+        if (questions.length !== asked) { asked = questions.length; following = true; }
+        if (!following || !asked) return;
+        const header = document.querySelector('header').offsetHeight;
+        const top = questions[asked - 1].getBoundingClientRect().top + scrollY - header - 16;
+        scrollTo({top: Math.min(top, document.documentElement.scrollHeight - innerHeight)});
     }).observe(log, {childList: true, subtree: true, characterData: true});
     document.querySelector('.ask textarea').focus();
-"""
+})()"""
 
 
 def add(service: Service) -> None:
@@ -84,14 +91,15 @@ class Chat:
         ui.add_css(CSS)
         self.dark = ui.dark_mode(None)
         self._header()
-        with _tag("main"):
+        with _tag("div", "talk"):
             self.log = _tag("div", "log", role="log", aria_live="polite", aria_label="Conversation")
             with self.log:
                 self._welcome()
         self._composer()
         # a tab that is closed, and does not come back within the reconnect time, ends its answer
-        ui.context.client.on_delete(self.stop)
-        ui.context.client.on_connect(lambda: ui.run_javascript(FOLLOW))
+        self.client = ui.context.client
+        self.client.on_delete(self.stop)
+        self.client.on_connect(lambda: self.client.run_javascript(FOLLOW))
 
     # -- what is there from the start -------------------------------------------------------------------------------
 
@@ -101,7 +109,7 @@ class Chat:
                 _tag("h1", text=self.about.title)
                 count = self.about.documents
                 under = "the model alone, without documents" if count is None else f"answers from {count:,} documents"
-                _tag("p", "under", f"{under} · runs on this machine")
+                _tag("p", "under", f"{under}, on this machine")
             self.theme = TextElement(tag="button", text="Theme: Auto").classes("quiet").on("click", self._next_theme)
             _tag("button", "quiet", "New chat", type="button").on("click", self.restart)
 
@@ -118,16 +126,24 @@ class Chat:
                             )
 
     def _composer(self) -> None:
-        with _tag("footer"), _tag("div", "ask"):
-            box = _tag("textarea", rows="1", aria_label="Your question", placeholder="Ask a question", maxlength="8000")
-            box.on("keydown", lambda event: self.ask(event.args), js_handler=SEND_ON_ENTER)
-            box.on("input", js_handler=GROW)
-            self.send = _tag("button", "send", "Send", type="button")
-            self.send.on("click", lambda event: self.ask(event.args), js_handler=SEND_ON_CLICK)
-            self.halt = _tag("button", "halt", "Stop", type="button").on("click", self.stop)
-            self.halt.set_visibility(False)
-        # under the box: how to use it, for eyes and for screen readers
-        _tag("p", "hint", "Enter sends, Shift+Enter makes a new line. Answers can be wrong; the quoted passages are the documents' own words.")
+        with _tag("footer"):
+            with _tag("div", "ask"):
+                self._box()
+            # how to use it, for eyes and for screen readers
+            _tag(
+                "p",
+                "hint",
+                "Enter sends, Shift+Enter makes a new line. Answers can be wrong; quoted passages are exact.",
+            )
+
+    def _box(self) -> None:
+        box = _tag("textarea", rows="1", aria_label="Your question", placeholder="Ask a question", maxlength="8000")
+        box.on("keydown", lambda event: self.ask(event.args), js_handler=SEND_ON_ENTER)
+        box.on("input", js_handler=GROW)
+        self.send = _tag("button", "send", "Send", type="button")
+        self.send.on("click", lambda event: self.ask(event.args), js_handler=SEND_ON_CLICK)
+        self.halt = _tag("button", "halt", "Stop", type="button").on("click", self.stop)
+        self.halt.set_visibility(False)
 
     def _next_theme(self) -> None:
         names = list(THEMES)
@@ -150,7 +166,7 @@ class Chat:
         self.log.clear()
         with self.log:
             self._welcome()
-        ui.run_javascript(CLEAR)
+        self.client.run_javascript(CLEAR)
 
     async def ask(self, question: str) -> None:
         """Show a question and stream its answer; ignored while another answer is in progress."""
@@ -159,7 +175,7 @@ class Chat:
             return
         if not self.history:
             self.log.clear()
-        ui.run_javascript(CLEAR)
+        self.client.run_javascript(CLEAR)  # not `ui`: the clicked example is gone by now
         with self.log:
             with _tag("section", "turn question", aria_label="You asked"):
                 _text(question)
@@ -172,17 +188,21 @@ class Chat:
             async with self.service.submit(ChatRequest(tuple(history))) as reply:
                 self.reply = reply
                 async for event in reply:
+                    if turn.is_deleted:  # a new chat, or a closed tab
+                        return
                     with turn:
                         view.add(event)
             if view.transcript.finish is None:
                 raise ApiError(503, "The answer was cut off. Ask again.")
             self.history = [*history, {"role": "assistant", "content": view.transcript.text}]
         except Exception as error:  # the page's edge: whatever failed is said where the answer would have been
-            with turn:
-                view.fail(str(as_api_error(error)))
+            if not turn.is_deleted:
+                with turn:
+                    view.fail(str(as_api_error(error)))
         finally:
             self.reply = None
             turn.props["aria-busy"] = "false"
+            turn.update()
             self._busy(False)
 
     def _busy(self, busy: bool) -> None:
@@ -234,7 +254,9 @@ class Answer:
         citation = next((c for c in self.transcript.citations if c.number == piece.citation), None)
         if piece.kind == "quote":
             with _tag("figure", "part quote"):
-                _tag("figcaption", "label", "Quoted from the documents" + (f" · {_where(citation)}" if citation else ""))
+                _tag(
+                    "figcaption", "label", "Quoted from the documents" + (f" · {_where(citation)}" if citation else "")
+                )
                 with _tag("blockquote"):
                     return _text()
         if piece.kind == "notice":

@@ -1,0 +1,54 @@
+"""The chat page over an app that answers as the tests of the page need it; prints its address and serves until SIGTERM."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
+from scripted import JOIN, Scripted
+
+from septet.api.app import About, ChatRequest, Citation, Event, Finish, Found, Piece
+from septet.api.server import build, serve_forever
+from septet.infer.engine import Usage
+from septet.ui.pages import mount
+
+BAD = Citation(2, "<img src=x onerror=alert(4)>", "a.py", 1, "<img src=x onerror=alert(3)>", 0.5)
+
+
+def script(request: ChatRequest) -> Iterator[Event]:
+    left = threading.Event()
+    request.cancel.then(left.set)
+    question = request.question
+    if question.startswith("weather"):
+        yield Found((), grounded=False)
+        yield Piece("The documents do not cover this.", "notice")
+        yield Finish()
+        return
+    if question == "fail":
+        raise RuntimeError("secret")
+    citation = BAD if "<" in question else JOIN
+    yield Found((citation,), grounded=True)
+    words = ["word "] * 100_000 if question == "endless" else [f"{question} ", *["and so on "] * 10]
+    for word in words:
+        if left.wait(0.03):
+            yield Finish("cancelled", Usage(1, 1))
+            return
+        yield Piece(word, citation=citation.number)
+    yield Piece(citation.quote, "quote", citation.number)
+    yield Finish("stop", Usage(9, 9))
+
+
+class Documented(Scripted):
+    def about(self) -> About:
+        return About(
+            "Ask <b>Python</b>", "Answers {{7*7}}.", ("How do I join two paths?", "<img src=x onerror=alert(5)>"), 12
+        )
+
+
+web = build(Documented(script))
+web.get("/in-flight")(lambda: web.state.service.in_flight)
+mount(web)
+serve_forever(web, port=0, started=lambda address: print(address, flush=True))
