@@ -119,17 +119,14 @@ class TorchEngine(Engine):
         if request.messages is not None:
             ids = self.chat.prompt(request.messages)
         elif request.prompt is not None:
-            ids = list(self.tokenizer.encode(request.prompt))
+            ids = self._text(request.prompt)
         else:
             ids = [int(token) for token in request.tokens or ()]
             size = self.module.get_input_embeddings().weight.shape[0]
             if any(not 0 <= token < size for token in ids):
                 raise EngineError(f"A token id lies outside the vocabulary of {size} tokens.")
         if not ids:
-            start = self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.tokenizer.eos_token_id
-            if start is None:
-                raise EngineError("The prompt is empty, and this model has no token that begins a text.")
-            ids = [start]
+            raise EngineError("The prompt is empty, and this model has no token that begins a text.")
         if len(ids) < self.context:
             return ids, 0
         if not request.truncate:
@@ -139,6 +136,12 @@ class TorchEngine(Engine):
             )
         keep = self.context - min(request.max_tokens, max(1, self.context // 2))
         return ids[-keep:], len(ids) - keep
+
+    def _text(self, text: str) -> list[int]:
+        """Return the ids of a text from its beginning: models learn texts that start with their first token."""
+        ids = list(self.tokenizer.encode(text))
+        start = self.tokenizer.bos_token_id
+        return ids if start is None or ids[:1] == [start] else [start, *ids]
 
     def _writer(self, request: Request, prompt: list[int], emit: Any) -> Writer:
         return Writer(
@@ -163,7 +166,7 @@ class TorchEngine(Engine):
     def _work(self) -> None:
         active: list[_Job] = []
         try:
-            while True:
+            while not self._closed:
                 while len(active) < self._max_active:
                     try:
                         job = self._queue.get(block=not active)
@@ -309,14 +312,14 @@ class TorchEngine(Engine):
     def _pair(self, context: Any, continuation: str, end: bool, truncate: bool) -> tuple[list[int], int]:
         """Return the ids of context and continuation, and how many of them the continuation has."""
         if isinstance(context, str):
-            before = list(self.tokenizer.encode(context))
+            before = self._text(context)
         elif context and isinstance(context[0], int):
             before = list(context)
         else:
             before = self.chat.prompt(context) if context else []
         said = self.chat.answer(continuation) if end else encode_text(self.tokenizer, continuation)
         if not before:
-            before = [self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.tokenizer.eos_token_id]
+            raise EngineError("The context is empty, and this model has no token that begins a text.")
         if len(before) + len(said) > self.context:
             if not truncate or len(said) >= self.context:
                 raise ContextError(
