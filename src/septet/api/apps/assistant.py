@@ -181,8 +181,9 @@ class RunningAssistant(RunningApp):
             yield Finish("cancelled", usage)
             return
         yield from _events(news)
-        whole = stream is None or stream.finish_reason is None or all(part.kind != "model" for part in news.text)
-        yield Finish("stop" if whole else stream.finish_reason, usage)
+        shown = stream is not None and any(part.kind == "model" for part in news.text)
+        # words of the model that are not shown cannot cut the answer short
+        yield Finish((stream.finish_reason if stream is not None and shown else None) or "stop", usage)
 
 
 MAX_QUESTION = 8000
