@@ -36,7 +36,7 @@ COLUMN_WEIGHTS = (3.0, 3.0, 1.0)
 """FTS5's bm25() multiplies a word's count by the weight of its column: name, first paragraph, body."""
 
 _SCHEMA = """
-CREATE TABLE documents (row INTEGER PRIMARY KEY, name TEXT NOT NULL, standing REAL NOT NULL, content TEXT NOT NULL);
+CREATE TABLE documents (row INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, standing REAL NOT NULL, content TEXT NOT NULL);
 CREATE TABLE names (name TEXT NOT NULL, row INTEGER NOT NULL);
 CREATE INDEX names_by_name ON names (name);
 CREATE VIRTUAL TABLE words USING fts5(name, title, body, tokenize = 'porter unicode61 remove_diacritics 2');
@@ -81,7 +81,7 @@ def build_index(
             first, rest = paragraphs(document)
             content = json.dumps(asdict(document), ensure_ascii=True)
             name = document.name or document.id
-            database.execute("INSERT INTO documents VALUES (?, ?, ?, ?)", (row, name, float(prior[row]), content))
+            database.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (row, document.id, name, float(prior[row]), content))
             for alias in dict.fromkeys((name, *document.aliases)):
                 database.execute("INSERT INTO names VALUES (?, ?)", (alias, row))
             heading = f"{title(document)} {first}" if document.meta.get("title") or document.meta.get("signature") else first
@@ -119,6 +119,7 @@ class SearchIndex:
         self.standing -= self.standing.max(initial=0.0)
         vectors = self.path / "vectors.npy"
         self.vectors: np.ndarray | None = np.load(vectors, allow_pickle=False) if vectors.is_file() else None
+        self._rows = dict(self._fetch("SELECT id, row FROM documents", ()))
         self._encoder: TextEncoder | None = None
         self.retriever = Retriever.parse(self.about.get("retriever", "hybrid"))
         self.document = lru_cache(maxsize=4096)(self._read)
@@ -145,6 +146,10 @@ class SearchIndex:
         assert found, f"row {row} of {len(self)}"
         content = json.loads(found[0][0])
         return Document(**{**content, "aliases": tuple(content["aliases"])})
+
+    def row(self, id: str) -> int | None:
+        """Return the row of the document with that id, or None."""
+        return self._rows.get(id)
 
     def documents(self) -> Iterable[Document]:
         """Every document, in the order of the rows."""
@@ -175,9 +180,11 @@ class SearchIndex:
         return self.embed(queries) @ self.vectors.T
 
     def embed(self, queries: Sequence[str]) -> np.ndarray:
-        """Return a unit vector for each query, [Q, D]: the mean of the question's and of its framed form's ("How do I ...?")."""
-        encoder = self._open_encoder()
-        both = encoder.encode([*queries, *map(frame, queries)])
+        """Return a unit vector for each query, [Q, D]: the mean of the question's and, with a frame, of the framed question's."""
+        encoder, pattern = self._open_encoder(), self.about.get("frame", "")
+        if not pattern:
+            return encoder.encode(queries)
+        both = encoder.encode([*queries, *(frame(query, pattern) for query in queries)])
         mean = both[: len(queries)] + both[len(queries) :]
         return mean / np.linalg.norm(mean, axis=-1, keepdims=True)
 

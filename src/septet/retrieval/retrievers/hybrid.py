@@ -8,7 +8,7 @@ writes out (`os.path.join`, `zip()`) comes first.
 
 Its weights are fixed fields, chosen once on the tune half of the judged questions; it does not learn from use.
 
-    septet index --corpus text --weight 0.9
+    septet index --corpus text --retriever hybrid
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = ["Hybrid"]
 class Hybrid(Retriever):
     """Words and meaning together (a fixed convex combination)."""
 
-    weight: float = Field(default=0.9, ge=0, le=1)
+    weight: float = Field(default=0.93, ge=0, le=1)
     """The share of the cosine; the rest is BM25's."""
     prior: float = Field(default=0.06, ge=0, le=1)
     """How much a document's standing counts."""
-    words_prior: float = Field(default=0.06, ge=0, le=1)
+    words_prior: float = Field(default=0.11, ge=0, le=1)
     """The same where there are no vectors."""
 
     def search(self, index: SearchIndex, queries: Sequence[str], k: int = 10) -> list[list[Hit]]:
