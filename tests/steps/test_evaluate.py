@@ -101,13 +101,7 @@ def test_every_task_with_inputs_is_done_and_written(world, tmp_path) -> None:
     assert all({"task", "metric", "of", "value", "low", "high", "n", "note"} <= set(f) for f in figures)
     assert all(f["low"] <= f["value"] + 1e-9 and f["value"] <= f["high"] + 1e-9 for f in figures)
     found = {(f["metric"], f["of"]): f["value"] for f in figures}
-    assert {of for metric, of in found if metric == "bits_per_byte"} == {
-        "model",
-        "before",
-        "base",
-        "xz -9e",
-        "byte 5-gram",
-    }
+    assert {of for metric, of in found if metric == "bits_per_byte"} == {"model", "base", "xz -9e", "byte 5-gram"}
     # untrained weights: about log2(vocabulary) bits a token, far above any baseline
     assert found["bits_per_byte", "model"] > found["bits_per_byte", "byte 5-gram"]
     assert found["bits_per_byte minus xz -9e", "base"] > 0
@@ -178,6 +172,40 @@ def test_a_scorer_is_one_file(world, tmp_path, monkeypatch) -> None:
     )
     figures = json.loads((tmp_path / "out" / "report.json").read_text())
     assert {f["metric"] for f in figures} == {"words", "words minus before"}
+
+
+def test_the_index_is_asked_the_test_half(world, tmp_path) -> None:
+    from septet.retrieval.index import build_index
+
+    (tmp_path / "index").mkdir()
+    documents = [
+        Document(id=name, name=name, text=f"{name.rsplit('.', 1)[1]}(x)\n\n{text}", group="m", file="m.py", line=3)
+        for name, text in [
+            ("os.path.join", "Join two or more path components, inserting a separator as needed."),
+            ("json.dumps", "Serialize obj to a JSON formatted string."),
+            ("time.sleep", "Delay execution for a given number of seconds."),
+            ("shutil.copy", "Copy data and mode bits from one file to another."),
+        ]
+    ]
+    build_index(tmp_path / "index", documents)
+    questions = [
+        {"question": "join path components with a separator", "gold": ["os.path.join"], "half": "test"},
+        {"question": "serialize an object to a JSON string", "gold": ["json.dumps"], "half": "test"},
+        {"question": "delay execution some seconds", "gold": ["time.sleep"], "half": "tune"},
+        {"question": "bake sourdough bread tonight", "gold": [], "half": "test"},
+    ]
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in questions))
+    index = Artifact(make_id({"n": "index"}), "index", {}, {}, {}, tmp_path / "index")
+    step = evaluate(index="$index", questions=str(path), tasks=["retrieval"])
+    step.run(work_in(tmp_path, []), **world, index=index)
+    figures = json.loads((tmp_path / "out" / "report.json").read_text())
+    found = {(f["metric"], f["of"]): f for f in figures}
+    assert found["recall@1", "bm25"]["value"] == 1
+    assert found["first_citation_accuracy", "answers"]["n"] == 2
+    assert found["auroc_of_refusing", "answers"]["value"] == 1
+    samples = [json.loads(line) for line in (tmp_path / "out" / "samples.jsonl").open()]
+    assert [sample["question"] for sample in samples] == [q["question"] for q in questions if q["half"] == "test"]
 
 
 def test_without_inputs_for_any_task_it_does_not_begin() -> None:
