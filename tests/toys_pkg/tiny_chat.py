@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from septet.core.artifact import Artifact
+from septet.core.step import Runtime, Work
 from septet.nn.model import Model
 
 SPECIAL = ["<|endoftext|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
@@ -106,3 +109,43 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def pair_rows(count: int = 24) -> list[dict[str, Any]]:
+    """Rows of a pairs artifact: the right colour against a wrong one."""
+    rows = []
+    for number in range(count):
+        thing = THINGS[number % len(THINGS)]
+        wrong = next(c for c in COLOURS[number % len(COLOURS) :] + COLOURS if c != colour_of(thing))
+        rows.append(
+            {
+                "prompt": [{"role": "user", "content": f"What colour is the {thing}?"}],
+                "chosen": f"The {thing} is {colour_of(thing)}.",
+                "rejected": f"The {thing} is {wrong}.",
+                "kind": ("weaker", "neighbour")[number % 2],
+                "document": f"things.{thing}",
+            }
+        )
+    return rows
+
+
+def artifact(path: Path, kind: str) -> Artifact:
+    return Artifact(id="0" * 32, kind=kind, inputs={}, step={}, path=path)
+
+
+def work_at(folder: Path, *, stop_after: int | None = None) -> Work:
+    """A step's two folders; with `stop_after`, the user asks to stop when the step has looked so many times whether they did."""
+    looks = itertools.count(1)
+    (folder / "out").mkdir(parents=True, exist_ok=True)
+    (folder / "state").mkdir(exist_ok=True)
+    return Work(
+        out=folder / "out",
+        state=folder / "state",
+        runtime=Runtime(device="cpu"),
+        step="test",
+        stopping=lambda: stop_after is not None and next(looks) >= stop_after,
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

@@ -18,12 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from septet.data.special import ASSISTANT, END, END_OF_TEXT, SYSTEM, USER
 from septet.infer.engine import EngineError, Message
 
-__all__ = ["END", "ROLES", "TEMPLATE", "Chat", "Rendered", "encode_text"]
+__all__ = ["ROLES", "TEMPLATE", "Chat", "Rendered", "encode_text", "prepare_for_chat"]
 
-ROLES = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
-END = "<|end|>"
+ROLES = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
+
 
 TEMPLATE = (
     "{{ bos_token }}"
@@ -57,7 +58,7 @@ class Chat:
         self.own = tokenizer.chat_template in (None, TEMPLATE)
         """Septet's template is used; False where the tokenizer brings its own."""
         self.possible = not self.own or (END in vocabulary and all(token in vocabulary for token in ROLES.values()))
-        ends = [END, "<|endoftext|>", "<|im_end|>", "<|eot_id|>", tokenizer.eos_token]
+        ends = [END, END_OF_TEXT, "<|im_end|>", "<|eot_id|>", tokenizer.eos_token]
         self.end_ids = frozenset(vocabulary[token] for token in ends if token in vocabulary)
         """Tokens that end an answer."""
 
@@ -126,3 +127,40 @@ class Chat:
             ids += [self._role(message["role"]), *said]
             answer += [False] + [message["role"] == "assistant"] * len(said)
         return Rendered(ids, answer)
+
+
+def prepare_for_chat(module: Any, tokenizer: Any) -> list[str]:
+    """Give a model that has no chat template Septet's; return the tokens that had to be added to its vocabulary.
+
+    Tokens that were never seen in training begin as ones that were: the end of an answer as the end of a text, the roles as the
+    mean of all tokens. The generation settings name the tokens that end an answer. Changes module and tokenizer in place.
+    """
+    added: list[str] = []
+    if tokenizer.chat_template is None:
+        known = tokenizer.get_vocab()
+        added = [token for token in (*ROLES.values(), END) if token not in known]
+        if added:
+            tokenizer.add_special_tokens({"extra_special_tokens": added}, replace_extra_special_tokens=False)
+            if len(tokenizer) > module.get_input_embeddings().weight.shape[0]:
+                module.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        _start_tokens(module, tokenizer)
+        tokenizer.chat_template = TEMPLATE
+    config = module.generation_config
+    config.eos_token_id = sorted(Chat(tokenizer).end_ids)
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else config.eos_token_id[0]
+    return added
+
+
+def _start_tokens(module: Any, tokenizer: Any) -> None:
+    import torch  # rendering conversations does without
+
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (*ROLES.values(), END)}
+    with torch.no_grad():
+        weights = {id(w): w for w in (module.get_input_embeddings().weight, module.get_output_embeddings().weight)}
+        for weight in weights.values():  # one where they are tied
+            usual = [row for row in range(weight.shape[0]) if row not in ids.values()]
+            mean = weight[usual].mean(dim=0)
+            for token, place in ids.items():
+                known = token == END and tokenizer.eos_token_id is not None
+                weight[place] = weight[tokenizer.eos_token_id] if known else mean

@@ -139,7 +139,7 @@ class Evaluate(Step):
         if self.questions is None or "index" not in inputs:
             return None
         questions, index = Path(self.questions), inputs["index"].path
-        return lambda: ask_index(index, questions)
+        return lambda: _ask(index, questions, threads=work.runtime.threads)
 
 
 HEADLINES = frozenset({"bits_per_byte", "chrf", "preference_accuracy", "first_citation_accuracy", "auroc_of_refusing"})
