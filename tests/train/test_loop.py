@@ -76,7 +76,7 @@ def test_progress_is_told_and_the_curve_has_no_clock(tmp_path):
     )
     told = [event for event in events if isinstance(event, Progress)]
     assert [event.done for event in told] == [1, 2, 3, 4, 5, 6]
-    assert {"loss", "tokens_per_second", "seconds_left"} <= set(told[-1].metrics)
+    assert {"loss", "tokens_per_second"} <= set(told[-1].metrics)
     assert [record["step"] for record in done.curve if "held_out" in record] == [2, 4, 6]
     assert set(done.curve[0]) == {"step", "tokens", "loss", "terms", "learning_rate", "grad_norm"}
     json.dumps(done.curve, allow_nan=False)

@@ -168,10 +168,10 @@ class _Run:
                 self.checkpoint_every = max(1, round(CHECKPOINT_SECONDS / max(per_step, 1e-3)))
             if last or (self.checkpoint_every and self.step % self.checkpoint_every == 0):
                 self._save()
-            metrics = {"loss": record["loss"], **record.get("held_out", {})}
+            metrics = {"loss": record["loss"]}
+            metrics |= {f"held_out_{name}": value for name, value in record.get("held_out", {}).items()}
             if self.step > timed_from[1]:
                 metrics["tokens_per_second"] = (self.tokens - timed_from[2]) / max(seconds, 1e-9)
-                metrics["seconds_left"] = (plan.steps - self.step) * per_step
             try:
                 self.work.progress(self.step, plan.steps, "steps", **metrics)
             except Stopped:
