@@ -132,7 +132,9 @@ class Answerer:
         if sure < self.threshold:
             return Answer(question, (Part("notice", NOT_FOUND),), (), False, sure)
         cited = tuple(
-            Citation(number, hit.document.name or hit.document.id, hit.document.file, hit.document.line, hit.score, quote)
+            Citation(
+                number, hit.document.name or hit.document.id, hit.document.file, hit.document.line, hit.score, quote
+            )
             for number, hit in enumerate(hits[: self.k], 1)
             if (quote := _quote(hit.document))
         )
