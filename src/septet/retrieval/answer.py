@@ -86,7 +86,8 @@ def features(index: SearchIndex, question: str, hits: Sequence[Hit]) -> dict[str
     """Return what tells a covered question from one that is not, each in [0, 1] or nearly.
 
     cosine: the largest among the hits. coverage: the largest share of the question's information that one of the first five hits
-    holds (`SearchIndex.coverage`). best: the largest share that any document holds. named: 1 where the question writes out a document's name.
+    holds (`SearchIndex.coverage`). best: the largest share that any document holds. named: 1 where the question writes out
+    a document's name.
     """
     held = index.coverage(question)
     rows = [row for row in (index.row(hit.document.id) for hit in hits[:5]) if row is not None]

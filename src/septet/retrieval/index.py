@@ -36,7 +36,9 @@ COLUMN_WEIGHTS = (3.0, 3.0, 1.0)
 """FTS5's bm25() multiplies a word's count by the weight of its column: name, first paragraph, body."""
 
 _SCHEMA = """
-CREATE TABLE documents (row INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, standing REAL NOT NULL, content TEXT NOT NULL);
+CREATE TABLE documents (
+    row INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, standing REAL NOT NULL, content TEXT NOT NULL
+);
 CREATE TABLE names (name TEXT NOT NULL, row INTEGER NOT NULL);
 CREATE INDEX names_by_name ON names (name);
 CREATE VIRTUAL TABLE words USING fts5(name, title, body, tokenize = 'porter unicode61 remove_diacritics 2');
