@@ -101,7 +101,12 @@ def foot(path: Path, content: dict[str, Any]) -> Iterator[str]:
     where = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in machine.items() if value is not None)
     what = ", ".join(f"{key} {value}" for key, value in versions.items())
     again = f" Again: `{content['command']}`." if content.get("command") else ""
-    parts = [content.get("at"), where or "machine not recorded", what or "versions not recorded", f"`bench/results/{path.name}`"]
+    parts = [
+        content.get("at"),
+        where or "machine not recorded",
+        what or "versions not recorded",
+        f"`bench/results/{path.name}`",
+    ]
     yield " · ".join(filter(None, parts)) + f".{again}"
 
 
