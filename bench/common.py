@@ -6,6 +6,7 @@ What it is not: a timer of tests. A benchmark is run on a quiet machine, by hand
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import json
 import os
 import platform
@@ -19,9 +20,8 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on: processor, cores, versions, load. No host names, no paths."""
+    """Return what the figures depend on: processor, cores, threads, load. No host names, no paths."""
     import torch
-    import transformers
 
     model = platform.processor() or platform.machine()
     try:
@@ -34,13 +34,17 @@ def machine() -> dict[str, Any]:
         "processor": model,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bfloat16": [name for name in ("avx512_bf16", "amx_bf16", "amx_tile") if known.get(name)],
+        "bfloat16": ", ".join(name for name in ("avx512_bf16", "amx_bf16", "amx_tile") if known.get(name))
+        or "emulated",
         "load_before": round(os.getloadavg()[0], 2),
         "system": platform.system(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that do the work."""
+    return {name: importlib.metadata.version(name) for name in ("torch", "transformers", "accelerate", "numpy")}
 
 
 def median_ratio(ours: list[float], theirs: list[float], *, draws: int = 10_000, seed: int = 0) -> dict[str, float]:
@@ -57,6 +61,6 @@ def write(name: str, content: dict[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     path = RESULTS / f"{name}-{day}.json"
-    path.write_text(json.dumps({"date": day, **content}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({"bench": name, "at": day, **content}, indent=1) + "\n", encoding="utf-8")
     print(f"wrote bench/results/{path.name}", file=sys.stderr)
     return path

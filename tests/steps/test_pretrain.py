@@ -163,5 +163,5 @@ def test_missing_chat_tokens_are_added_as_the_mean(made, tmp_path):
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match="no config.json"):
+    with pytest.raises(DataError, match="has no config"):
         Checkpoint(folder=str(tmp_path / "folder")).run(work_in(tmp_path))

@@ -57,6 +57,30 @@ def test_muon_takes_the_matrices_and_its_step_is_nearly_orthogonal():
     assert singular.max() < 1.3
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
+def test_muon_is_torchs_muon(shape, monkeypatch):
+    # torch's computes in bfloat16 everywhere, ours where it is native; for the comparison, everywhere
+    monkeypatch.setattr(optim, "bfloat16_is_native", lambda device: True)
+    torch.manual_seed(0)
+    ours = nn.Parameter(torch.randn(*shape))
+    theirs = nn.Parameter(ours.detach().clone())
+    first = optim.Muon([ours], lr=0.02, weight_decay=0.1)
+    second = torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        ours.grad = torch.randn(*shape)
+        theirs.grad = ours.grad.clone()
+        first.step()
+        second.step()
+    torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
+
+
+def test_an_orthogonal_step_by_hand():
+    # singular values of diag(3, 4) over its norm 5 are .6 and .8; one iteration of a x + b x^3 + c x^5 by hand
+    found = optim.orthogonal(torch.diag(torch.tensor([3.0, 4.0])), steps=1)
+    expected = [3.4445 * x - 4.7750 * x**3 + 2.0315 * x**5 for x in (0.6, 0.8)]
+    torch.testing.assert_close(found, torch.diag(torch.tensor(expected)))
+
+
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_a_restored_optimizer_takes_the_same_steps(kind):
     def make():

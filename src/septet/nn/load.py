@@ -15,7 +15,7 @@ import torch
 
 from septet.core.errors import DataError
 from septet.nn.device import pick_device
-from septet.nn.model import Model
+from septet.nn.model import Model, quiet_bars
 
 __all__ = ["open_config", "open_model", "open_tokenizer"]
 
@@ -80,6 +80,7 @@ def open_model(folder: str | Path, *, device: str = "auto", dtype: torch.dtype |
         )
         raise DataError(f"it has no weights in safetensors (*.safetensors).{found}", file=folder)
     tokenizer = open_tokenizer(folder)
+    quiet_bars()
     try:
         module = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True

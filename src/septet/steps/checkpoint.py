@@ -76,7 +76,7 @@ def add_tokens(model: Model) -> list[str]:
         return []
     old = len(tokenizer)
     if missing:
-        tokenizer.add_special_tokens({"additional_special_tokens": missing}, replace_additional_special_tokens=False)
+        tokenizer.add_tokens(missing, special_tokens=True)
     if pad:
         tokenizer.add_special_tokens({"pad_token": PAD})
         model.config.pad_token_id = tokenizer.pad_token_id
