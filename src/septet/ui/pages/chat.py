@@ -134,7 +134,7 @@ class Chat:
             _tag(
                 "p",
                 "hint",
-                "Enter sends, Shift+Enter makes a new line. Answers can be wrong; quoted passages are exact.",
+                "Enter sends, Shift+Enter makes a new line. Answers can be wrong; the passages show what they rest on.",
             )
 
     def _box(self) -> None:
