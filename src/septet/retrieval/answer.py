@@ -86,7 +86,8 @@ def features(index: SearchIndex, question: str, hits: Sequence[Hit]) -> dict[str
     """Return what tells a covered question from one that is not, each in [0, 1] or nearly.
 
     cosine: the largest among the hits. coverage: the largest share of the question's information that one of the first five hits
-    holds (`SearchIndex.coverage`). best: the largest share that any document holds. named: 1 where the question writes out a document's name.
+    holds (`SearchIndex.coverage`). best: the largest share that any document holds. named: 1 where the question writes out
+    a document's name.
     """
     held = index.coverage(question)
     rows = [row for row in (index.row(hit.document.id) for hit in hits[:5]) if row is not None]
@@ -132,7 +133,9 @@ class Answerer:
         if sure < self.threshold:
             return Answer(question, (Part("notice", NOT_FOUND),), (), False, sure)
         cited = tuple(
-            Citation(number, hit.document.name or hit.document.id, hit.document.file, hit.document.line, hit.score, quote)
+            Citation(
+                number, hit.document.name or hit.document.id, hit.document.file, hit.document.line, hit.score, quote
+            )
             for number, hit in enumerate(hits[: self.k], 1)
             if (quote := _quote(hit.document))
         )

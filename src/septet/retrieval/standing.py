@@ -1,7 +1,8 @@
 """Standing: how likely a document is to be what people ask for, before the question is read.
 
 Four things of the corpus itself, none of them about a single name: how many documents mention it (source code included, where
-the corpus holds code), how long its text is, and whether it is a part of something (a method, an attribute), a whole module, or deprecated.
+the corpus holds code), how long its text is, whether it is a part of something (a method, an attribute) or a whole module, and
+whether it is deprecated.
 A document without such traces, such as a section of one's own notes, has no standing but its length.
 
 What it is not: a list of favourites, or clicks.
@@ -23,6 +24,7 @@ from septet.data.documents import Document
 __all__ = ["DEPRECATED", "LENGTH", "MENTIONS", "PARTS", "mentions", "standing"]
 
 _CHAIN = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.[^\W\d]\w*)*|(?<=[\w)\]'\"])\.[^\W\d]\w*")
+_IMPORTED = re.compile(r"^[ \t]*(?:>>> )?from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n#(]+)", re.MULTILINE)
 
 MENTIONS = 0.33
 """Weight of log(1 + mentions)."""
@@ -38,8 +40,9 @@ DEPRECATED = -1.5
 def mentions(documents: Sequence[Document]) -> np.ndarray:
     """Return for each document, [N] float64, how many documents mention its name.
 
-    A qualified name counts where it is written whole or by its last two words (`path.join`), a plain one where it stands alone,
-    a method also as `.name`, shared among all methods of that name. The document's own text does not count.
+    A qualified name counts where it is written whole, by its last two words (`path.join`) or imported from its module, a plain
+    one where it stands alone, a method also as `.name`, shared among all methods of that name. The document's own text does not
+    count.
     """
     chains: Counter[str] = Counter()
     attributes: Counter[str] = Counter()
@@ -54,11 +57,15 @@ def mentions(documents: Sequence[Document]) -> np.ndarray:
                 found.add(".".join(words[-length:]))
             if len(words) > 1 or chain.startswith("."):
                 ends.update(words[1:] or words)
+        for module, imported in _IMPORTED.findall(document.text):
+            found.update(f"{module}.{part.split()[0]}" for part in imported.strip("()").split(",") if part.strip())
         chains.update(found)
         attributes.update(ends)
         own.append(found | {f".{end}" for end in ends})
 
-    methods = Counter(document.name.rsplit(".", 1)[-1] for document in documents if document.meta.get("type") == "method")
+    methods = Counter(
+        document.name.rsplit(".", 1)[-1] for document in documents if document.meta.get("type") == "method"
+    )
     counts = np.zeros(len(documents))
     for position, document in enumerate(documents):
         best = 0.0

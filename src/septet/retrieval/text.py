@@ -14,7 +14,17 @@ import re
 
 from septet.data.documents import Document
 
-__all__ = ["STOP_WORDS", "content_words", "encoder_text", "frame", "literals", "paragraphs", "split_name", "terms", "title"]
+__all__ = [
+    "STOP_WORDS",
+    "content_words",
+    "encoder_text",
+    "frame",
+    "literals",
+    "paragraphs",
+    "split_name",
+    "terms",
+    "title",
+]
 
 STOP_WORDS = frozenset(
     "a about all also am an and any are as at be because been but by can could did do does doing done for from get give had has"

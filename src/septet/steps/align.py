@@ -20,6 +20,7 @@ from septet.core.component import ModelRef, PairsRef
 from septet.core.errors import ComponentError, DataError
 from septet.core.step import Step, Work
 from septet.steps.finetune import read_some, save_adapted, steps_of
+from septet.steps.pretrain import curve_rows
 from septet.train.adapter import Adapter
 from septet.train.objective import Objective
 
@@ -52,8 +53,8 @@ class Align(Step):
     """How often each pair is seen; may be a fraction."""
     limit: int | None = Field(None, ge=1)
     """At most so many pairs; none: all."""
-    learning_rate: float = Field(5e-4, gt=0)
-    """The peak; it rises over the first tenth of the steps and falls to zero as a cosine."""
+    learning_rate: float | None = Field(None, gt=0)
+    """The peak, after a rise over the first tenth of the steps; then it falls to zero as a cosine. None: a fifth of fine-tuning's."""
     batch_size: int = Field(32, ge=1)
     """Pairs in one optimizer step."""
     max_tokens: int | None = Field(None, ge=2)
@@ -94,14 +95,20 @@ class Align(Step):
         if not self.adapter.separable:
             # nothing will be left of the reference once training begins
             train, held_out = (_with_reference(model, objective, pairs, settled) for pairs in (train, held_out))
+        rate = self.learning_rate or self.adapter.learning_rate(model) / 5
         model = self.adapter.attach(model, seed=self.seed)
         steps = steps_of(len(train), self.epochs, self.batch_size)
-        plan = Plan(steps=steps, learning_rate=self.learning_rate, warmup=math.ceil(steps / 10), seed=self.seed)
+        plan = Plan(steps=steps, learning_rate=rate, warmup=math.ceil(steps / 10), seed=self.seed)
         learning = sum(p.numel() for p in model.trainable().values())
-        work.log(f"{len(train)} pairs, {prepared.tokens} tokens, {steps} steps; {learning:,} parameters learn.")
+        work.log(f"{len(train)} pairs, {prepared.tokens} tokens, {steps} steps, learning rate {rate:.2g}; {learning:,} parameters learn.")
         result = fit(model, objective, Batches(train, self.batch_size, seed=self.seed), plan, work=work)
         judged = _judge(model, objective, held_out, settled)
-        drift = save_adapted(self.adapter, model, work.out, curve=result.curve)
+        # what the loop watches beside the loss belongs to the curve of an alignment
+        rows = [
+            {**row, **{name: record["terms"][name] for name in ("accuracy", "margin") if name in record["terms"]}}
+            for row, record in zip(curve_rows(result.curve), result.curve, strict=True)
+        ]
+        drift = save_adapted(self.adapter, model, work.out, rows=rows)
         return {
             **{f"train_{name}": value for name, value in prepared.facts().items()},
             "first_loss": result.curve[0]["loss"],
@@ -109,6 +116,7 @@ class Align(Step):
             "first_loss_is_ln2": abs(result.curve[0]["loss"] - math.log(2)) < 1e-3,
             "held_out": judged,
             "steps": result.steps,
+            "learning_rate": rate,
             "tokens_per_second": round(result.tokens_per_second, 1),
             "parameters": learning,
             "merge_difference": drift,

@@ -9,8 +9,8 @@ in peft's layout. It makes no preference pairs, and a model of a few million par
 from __future__ import annotations
 
 import itertools
-import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,8 @@ from septet.core.artifact import Artifact, Fact
 from septet.core.component import DatasetRef, ModelRef
 from septet.core.errors import DataError
 from septet.core.step import Step, Work
+from septet.data.documents import read_rows, write_rows
+from septet.steps.pretrain import curve_rows
 from septet.train.adapter import Adapter
 
 if TYPE_CHECKING:
@@ -46,8 +48,8 @@ class Finetune(Step):
     """How often each row is seen; may be a fraction."""
     limit: int | None = Field(None, ge=1)
     """At most so many rows; none: all."""
-    learning_rate: float = Field(2e-3, gt=0)
-    """The peak; it rises over the first twentieth of the steps and falls to zero as a cosine."""
+    learning_rate: float | None = Field(None, gt=0)
+    """The peak, after a rise over the first twentieth of the steps; then it falls to zero as a cosine. None: from adapter and width."""
     batch_size: int = Field(32, ge=1)
     """Conversations in one optimizer step."""
     max_tokens: int | None = Field(None, ge=2)
@@ -86,19 +88,20 @@ class Finetune(Step):
                 f"{prepared.lost} tokens of answers were lost."
             )
         objective = Supervised()
+        rate = self.learning_rate or self.adapter.learning_rate(model)
         before = evaluate(model, objective, held_out, settled=settled) if held_out else {}
         model = self.adapter.attach(model, seed=self.seed)
         steps = steps_of(len(samples), self.epochs, self.batch_size)
-        plan = Plan(steps=steps, learning_rate=self.learning_rate, warmup=math.ceil(steps / 20), seed=self.seed)
+        plan = Plan(steps=steps, learning_rate=rate, warmup=math.ceil(steps / 20), seed=self.seed)
         learning = sum(p.numel() for p in model.trainable().values())
         work.log(
-            f"{len(samples)} conversations, {prepared.targets} tokens of answers, {steps} steps; "
-            f"{learning:,} of {model.num_parameters():,} parameters learn."
+            f"{len(samples)} conversations, {prepared.targets} tokens of answers, {steps} steps, "
+            f"learning rate {rate:.2g}; {learning:,} of {model.num_parameters():,} parameters learn."
         )
         result = fit(
             model, objective, Batches(samples, self.batch_size, seed=self.seed), plan, work=work, held_out=held_out
         )
-        drift = save_adapted(self.adapter, model, work.out, curve=result.curve)
+        drift = save_adapted(self.adapter, model, work.out, rows=curve_rows(result.curve))
         return {
             **{f"train_{name}": value for name, value in prepared.facts().items()},
             "held_out_rows": len(held_out),
@@ -107,6 +110,7 @@ class Finetune(Step):
             "first_loss": result.curve[0]["loss"],
             "loss": result.curve[-1]["loss"],
             "steps": result.steps,
+            "learning_rate": rate,
             "tokens_per_second": round(result.tokens_per_second, 1),
             "parameters": learning,
             "added_tokens": added,
@@ -117,8 +121,6 @@ class Finetune(Step):
 
 def read_some(path: Path, limit: int | None) -> list[tuple[int, dict[str, Any]]]:
     """Return the first rows of a file with their numbers; none where the file is missing (a data set may hold nothing out)."""
-    from septet.data.documents import read_rows
-
     if not path.is_file():
         return []
     return list(itertools.islice(read_rows(path), limit))
@@ -129,16 +131,14 @@ def steps_of(rows: int, epochs: float, batch_size: int) -> int:
     return max(1, round(rows * epochs / batch_size))
 
 
-def save_adapted(adapter: Adapter, model: Model, folder: Path, *, curve: list[dict[str, Any]]) -> float:
-    """Write curve.jsonl, the adapter alone, and the merged model at the root; return how far merging moved the logits.
+def save_adapted(adapter: Adapter, model: Model, folder: Path, *, rows: Iterable[dict[str, Any]]) -> float:
+    """Write curve.jsonl from its rows, the adapter alone, and the merged model at the root; return how far merging moved the logits.
 
     The figure is the largest absolute difference, in float32, over a fixed short input.
     """
     import torch
 
-    with (folder / "curve.jsonl").open("w", encoding="utf-8") as file:
-        for record in curve:
-            file.write(json.dumps(record) + "\n")
+    write_rows(folder / "curve.jsonl", rows)
     (folder / "adapter").mkdir(exist_ok=True)
     if not adapter.save(model, folder / "adapter"):
         (folder / "adapter").rmdir()

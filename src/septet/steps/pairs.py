@@ -23,6 +23,7 @@ from septet.core.artifact import Artifact, Fact, write_json
 from septet.core.component import DatasetRef, ModelRef
 from septet.core.errors import DataError
 from septet.core.step import Step, Work
+from septet.data.documents import write_rows
 from septet.steps.finetune import read_some
 
 __all__ = ["Pairs", "neighbours"]
@@ -57,8 +58,6 @@ class Pairs(Step):
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: DataError for a row without question and answer, and where no pair comes about."""
-        from septet.data.documents import write_rows
-
         folder = inputs["data"].path
         limits = {"train": self.limit, "held_out": None if self.limit is None else max(self.limit // 5, 1)}
         asked = {

@@ -30,6 +30,12 @@ class Adapter(Component):
     drawer: ClassVar[str] = "septet.train.adapters"
     separable: ClassVar[bool] = True
     """Whether the model beneath can still be had (`Model.without_adapter`): the reference of an alignment."""
+    peak: ClassVar[float] = 1e-3
+    """A learning rate that served at width 256."""
+
+    def learning_rate(self, model: Model) -> float:
+        """Return a peak learning rate for fine-tuning this model: `peak` up to width 256, in inverse proportion beyond."""
+        return self.peak * min(1.0, 256 / int(getattr(model.config, "hidden_size", 256)))
 
     @abstractmethod
     def attach(self, model: Model, *, seed: int) -> Model:

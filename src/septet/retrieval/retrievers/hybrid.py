@@ -1,6 +1,6 @@
 """Words and meaning together: a fixed convex combination of both scores, plus the documents' standing.
 
-    score = weight * share(cosine) + (1 - weight) * share(bm25) + prior * standing        (+ 1 for a name written out)
+    score = weight * share(cosine) + (1 - weight) * share(bm25) + prior * standing                (standing <= 0)
 
 `share` divides by the question's best. A tuned convex combination beat reciprocal rank fusion in Bruch et al. (2022,
 arXiv:2210.11934). Without vectors the first term is gone and `weight` is 0. A document whose qualified name the question
@@ -50,7 +50,8 @@ class Hybrid(Retriever):
                 scores = self.weight * share(cosine) + (1 - self.weight) * share(words) + self.prior * index.standing
             named = index.named(query)
             if len(named):
-                scores = scores.copy()
-                scores[named] = np.where(np.isfinite(scores[named]), scores[named], 0.0) + 1.0
+                # standing is at most 0, so nothing else exceeds 1, and with its lowest value taken off, these do not fall below
+                lowest = max(self.prior, self.words_prior) * float(index.standing.min())
+                scores[named] = np.where(np.isfinite(scores[named]), scores[named], lowest) + 1.0 - lowest
             found.append(rank(index, scores, k, parts))
         return found

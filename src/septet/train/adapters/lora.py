@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -40,6 +40,8 @@ for _same in ("mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "sm
 
 class Lora(Adapter):
     """Low-rank matrices beside the weights of attention and feed-forward."""
+
+    peak: ClassVar[float] = 5e-3
 
     rank: int = Field(16, ge=1)
     """Rank of the update; its parameters are rank x (in + out) for each weight."""
