@@ -132,7 +132,7 @@ class ByteNgram:
         """Return the cost in bits of each text [N] with its separator."""
         stream, places, owner = _lay(texts, self.order)
         found = self._probabilities([_keys(stream, places, length) for length in range(1, self.order + 1)])
-        return np.bincount(owner, weights=-np.log2(found), minlength=len(texts))
+        return np.bincount(owner, weights=-np.log2(found), minlength=len(texts)).astype(np.float64)
 
     def probabilities(self, context: bytes) -> Floats:
         """Return p(byte | the last order - 1 bytes of context) for all 256 bytes [256]; a short context starts a document."""

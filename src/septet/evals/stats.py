@@ -255,7 +255,7 @@ def _codes(groups: Sequence[Hashable], n: int) -> np.ndarray[Any, np.dtype[np.in
 
 
 def _totals(x: Array, groups: Sequence[Hashable] | None) -> Array:
-    return x if groups is None else np.bincount(_codes(groups, len(x)), weights=x)
+    return x if groups is None else np.bincount(_codes(groups, len(x)), weights=x).astype(np.float64)
 
 
 def _weights(n: int, groups: Sequence[Hashable] | None, seed: int, resamples: int) -> tuple[Array, str, int]:

@@ -29,15 +29,15 @@ class Chrf(Scorer):
     reads: ClassVar[Reads] = "text"
     units: ClassVar[dict[str, str]] = {"chrf": "of 100", "chrf_mean": "of 100"}
 
-    char_order: int = Field(6, ge=1, le=10)
+    char_order: int = Field(default=6, ge=1, le=10)
     """The longest character n-gram."""
-    word_order: int = Field(0, ge=0, le=3)
+    word_order: int = Field(default=0, ge=0, le=3)
     """The longest word n-gram; 2 is chrF++."""
-    beta: int = Field(2, ge=1, le=5)
+    beta: int = Field(default=2, ge=1, le=5)
     """How many times as much recall weighs as precision."""
 
     def _metric(self) -> Any:
-        from sacrebleu.metrics import CHRF  # 80 ms to import
+        from sacrebleu.metrics.chrf import CHRF  # 80 ms to import
 
         return CHRF(char_order=self.char_order, word_order=self.word_order, beta=self.beta)
 

@@ -32,9 +32,9 @@ class Answers(Task):
 
     needs: ClassVar[tuple[str, ...]] = ("data",)
 
-    limit: int = Field(64, ge=1)
+    limit: int = Field(default=64, ge=1)
     """Held-out questions to ask."""
-    max_tokens: int = Field(64, ge=1)
+    max_tokens: int = Field(default=64, ge=1)
     """The longest answer, in tokens."""
     compare: bool = True
     """Ask the model before alignment as well, where it was given."""

@@ -1,8 +1,8 @@
 """Held-out text: the cost of unseen documents for the models, for xz and for a byte n-gram, on exactly the same bytes.
 
 The model and the pre-trained one read a random part of the corpus' held-out documents; both baselines learn from all training
-documents and are charged for the same part. Figures come from every scorer that reads likelihoods; besides, the difference in bits per
-byte between each model and each baseline, paired by document and resampled by group.
+documents and are charged for the same part. Figures come from every scorer that reads likelihoods; besides, the difference in
+bits per byte between each model and each baseline, paired by document and resampled by group.
 
 What it is not: a test of facts or of usefulness.
 """
@@ -31,11 +31,11 @@ class HeldOutText(Task):
 
     needs: ClassVar[tuple[str, ...]] = ("corpus",)
 
-    limit: int = Field(200_000, ge=1)
+    limit: int = Field(default=200_000, ge=1)
     """UTF-8 bytes of held-out text to read; documents are drawn by the seed until so many are there."""
-    stride: int | None = Field(None, ge=1)
+    stride: int | None = Field(default=None, ge=1)
     """Tokens between the windows of a document longer than the context; None is half the context."""
-    ngram_order: int = Field(5, ge=1, le=8)
+    ngram_order: int = Field(default=5, ge=1, le=8)
     """Bytes of the n-gram, the predicted one among them."""
 
     def run(self, bench: Bench) -> Findings:

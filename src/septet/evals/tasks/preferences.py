@@ -28,7 +28,7 @@ class Preferences(Task):
 
     needs: ClassVar[tuple[str, ...]] = ("pairs",)
 
-    limit: int = Field(200, ge=1)
+    limit: int = Field(default=200, ge=1)
     """Held-out pairs to score."""
 
     def run(self, bench: Bench) -> Findings:

@@ -1,7 +1,7 @@
 """Retrieval and refusing: is the right entry found, is it cited first, and are questions beyond the documents refused.
 
-Every question of the file is asked; figures are of its `test` half alone, since the threshold was chosen on the other. For each way
-of searching (bm25, dense, hybrid: both): recall@k, the share of answerable questions with a right name among the first k, and the mean
+Figures are of the `test` half of the question file alone, since the threshold was chosen on the other. For each way of searching
+(bm25, dense, hybrid: both): recall@k, the share of answerable questions with a right name among the first k, and the mean
 reciprocal rank (0 where none is found), with paired differences to bm25. First-citation accuracy: the share of answerable
 questions whose first citation is a right name; a refusal is wrong. AUROC of refusing: the probability that an answerable
 question gets more confidence than one that the documents do not cover.
@@ -28,7 +28,7 @@ class Retrieval(Task):
 
     needs: ClassVar[tuple[str, ...]] = ("index", "questions")
 
-    depths: tuple[int, ...] = Field((1, 5, 10), min_length=1)
+    depths: tuple[int, ...] = Field(default=(1, 5, 10), min_length=1)
     """The k of recall@k."""
 
     def run(self, bench: Bench) -> Findings:

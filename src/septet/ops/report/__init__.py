@@ -221,8 +221,8 @@ class _Page:
                 parts.append(tag("h3", "Questions asked of the index"))
                 told = f"{len(right)} of {len(asked)} were answered or refused rightly; some of either."
                 parts.append(tag("p", told, class_="quiet"))
-                parts += [_citation(row, "good-one") for row in right[:SHOWN]]
-                parts += [_citation(row, "bad-one") for row in wrong[:SHOWN]]
+                parts += [_citation(row, "good-one") for row in _spread(right)]
+                parts += [_citation(row, "bad-one") for row in _spread(wrong)]
         return join(*parts) if parts else None
 
     def corpus(self) -> Markup | None:
@@ -307,7 +307,7 @@ def _task(task: str, figures: list[Figure], roles: Mapping[str, str]) -> Markup:
                 row["value"],
                 row["low"],
                 row["high"],
-                "c" if row["of"] not in (*roles, "hybrid", "dense") else "a" if row["of"] in ("model", "hybrid") else "b",
+                _style(row["of"], roles),
             )
             for row in sorted(rows, key=lambda row: row["metric"])
         ]
@@ -322,6 +322,13 @@ def _task(task: str, figures: list[Figure], roles: Mapping[str, str]) -> Markup:
     ]
     parts.append(tag("details", tag("summary", "How each of these figures was computed"), tag("ul", *notes)))
     return join(*parts)
+
+
+def _style(of: str, roles: Mapping[str, str]) -> str:
+    """Return the colour: the first for what is evaluated, the second for its kin, grey for baselines."""
+    if of in ("model", "hybrid", "answers"):
+        return "a"
+    return "b" if of in roles or of == "dense" else "c"
 
 
 def _matrix(figures: list[Figure], roles: Mapping[str, str]) -> Markup:
@@ -402,6 +409,11 @@ def _citation(row: Mapping[str, Any], style: str) -> Markup:
     wanted = ", ".join(row.get("gold", [])) or "not in the documents"
     listed = [item for key, text in (("did", said), ("right", wanted)) for item in (tag("dt", key), tag("dd", text))]
     return tag("article", tag("h4", row["question"]), tag("dl", *listed), class_=f"sample {style}")
+
+
+def _spread(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return some rows from all over the list: a question file is often sorted by subject."""
+    return [rows[len(rows) * place // SHOWN] for place in range(SHOWN)] if len(rows) > SHOWN else list(rows)
 
 
 def _part(text: str) -> str:

@@ -20,7 +20,7 @@ from septet.ops.report.html import Markup, tag
 
 __all__ = ["Node", "draw", "implied", "layers"]
 
-WIDTH, HEIGHT, GAP_X, GAP_Y, LANE = 124, 64, 36, 18, 10
+WIDTH, HEIGHT, GAP_X, GAP_Y, LANE = 134, 64, 34, 18, 10
 
 
 @dataclass(frozen=True, slots=True)
