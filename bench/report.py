@@ -35,6 +35,8 @@ def newest(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     found: dict[str, tuple[Path, dict[str, Any]]] = {}
     for path in sorted(folder.glob("*.json"), key=lambda path: path.name):
         content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("quick"):
+            continue  # a try whether it runs; no figure
         name = str(content.get("bench") or path.stem.split("-")[0])
         last = found.get(name)
         if last is None or str(content.get("at", "")) >= str(last[1].get("at", "")):

@@ -70,7 +70,9 @@ def test_the_newest_result_of_each_benchmark_is_shown(tmp_path: Path):
         "rows": [{"of": "us", "x": 1}],
     }
     (tmp_path / "speed-2025-02-02.json").write_text(json.dumps(unknown))
+    (tmp_path / "train-quick.json").write_text(json.dumps({"bench": "train-quick", "title": "A try", "quick": True}))
     page = report.page(tmp_path)
+    assert "A try" not in page
     assert "| `septet --help` | 0.250 s | 0.250 to 0.250 s | 1 | 3 |" in page
     assert "9.000" not in page
     assert "## Speed" in page
