@@ -40,6 +40,8 @@ DRAWERS = {
     "septet.train.objectives": "what is minimised",
     "septet.train.adapters": "what is trained of a model",
     "septet.infer.engines": "what runs a model",
+    "septet.retrieval.encoders": "what turns text into vectors",
+    "septet.retrieval.retrievers": "how an index is searched",
     "septet.evals.tasks": "what is measured, and on which samples",
     "septet.evals.scorers": "metrics",
     "septet.ops.sinks": "who hears what a run tells",

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-RUN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(p for d in ("guides", "learn") for p in sorted((ROOT / "docs" / d).glob("*.md")))]
+RUN = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(p for d in ("guides", "learn") for p in sorted((ROOT / "docs" / d).glob("*.md"))),
+]
 """Pages whose bash and python blocks are run."""
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 

@@ -80,7 +80,7 @@ class Reader:
             self.evaluate(fence)
 
     def bash(self, fence: Fence, seconds: float = BLOCK_SECONDS) -> None:
-        with self.log.open("w+", encoding="utf-8", errors="replace") as log:
+        with self.log.open("a", encoding="utf-8") as log:
             block = subprocess.Popen(
                 ["bash", "-euo", "pipefail", "-c", fence.content],
                 cwd=self.folder,
@@ -105,7 +105,7 @@ class Reader:
                 env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self.log.open("w", encoding="utf-8"),
+                stderr=self.log.open("a", encoding="utf-8"),
                 text=True,
                 start_new_session=True,
             )

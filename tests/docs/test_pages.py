@@ -144,3 +144,11 @@ def test_dependencies_each_have_a_line():
     assert len(listed) > 15
     for package in listed:
         assert f"`{package}`" in text, f"docs/design/dependencies.md has no line for '{package}'"
+
+
+def test_hooks_use_the_tools_of_the_project_and_nothing_from_elsewhere():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repo["repo"] for repo in hooks["repos"]] == ["local"]
+    for hook in hooks["repos"][0]["hooks"]:
+        assert hook["language"] == "system"
+        assert hook["entry"].startswith(".venv/bin/"), hook["id"]

@@ -96,8 +96,15 @@ def test_xz_charges_the_document_that_costs() -> None:
     # noise that the training text does not hold costs about six bits a letter, a copy of training text next to nothing
     rng = np.random.default_rng(0)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-"))
-    noise = ["".join(rng.choice(letters, size=40_000)) for _ in range(3)]
-    found = xz_bits([noise[0]], [noise[1], noise[0], noise[2]])
-    assert found.by_text[0] == pytest.approx(6 * 40_000, rel=0.1)
-    assert found.by_text[1] < 0.1 * found.by_text[0]
-    assert found.by_text[2] == pytest.approx(6 * 40_000, rel=0.1)
+    noise = ["".join(rng.choice(letters, size=30_000)) for _ in range(2)]
+    texts = [noise[1][:8000], noise[0][:8000], noise[1][8000:16000], noise[0][10_000:18_000], noise[1][16_000:26_000]]
+    found = xz_bits([noise[0]], texts)
+    assert found.by_text[[0, 2]] == pytest.approx([6 * 8000] * 2, rel=0.04)
+    assert found.by_text[4] == pytest.approx(6 * 10_000, rel=0.04)
+    assert found.by_text[[1, 3]].max() < 6 * 8000 * 0.02
+
+
+def test_xz_on_very_little_text_shares_by_length() -> None:
+    found = xz_bits(["abc" * 10], ["hello", "x" * 11])
+    assert found.by_text[1] == pytest.approx(2 * found.by_text[0])
+    assert found.by_text.sum() == pytest.approx(found.total)

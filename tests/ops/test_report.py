@@ -103,10 +103,10 @@ def figures() -> list[dict]:
     }.items():
         found += [figure("preferences", metric, of, v, 0.04) for of, v in zip(("model", "before"), values, strict=True)]
         found.append(figure("preferences", f"{metric} minus before", "model", values[0] - values[1], 0.06))
-    for of, values in (("bm25", (0.52, 0.79, 0.63)), ("dense", (0.61, 0.86, 0.71)), ("both", (0.69, 0.92, 0.78))):
+    for of, values in (("bm25", (0.52, 0.79, 0.63)), ("dense", (0.61, 0.86, 0.71)), ("hybrid", (0.69, 0.92, 0.78))):
         for metric, value in zip(("recall@1", "recall@5", "mean_reciprocal_rank"), values, strict=True):
             found.append(figure("retrieval", metric, of, value, 0.09, n=75))
-    found.append(figure("retrieval", "mean_reciprocal_rank minus bm25", "both", 0.15, 0.07, n=75))
+    found.append(figure("retrieval", "mean_reciprocal_rank minus bm25", "hybrid", 0.15, 0.07, n=75))
     found.append(figure("retrieval", "first_citation_accuracy", "answers", 0.83, 0.08, n=75))
     found.append(figure("retrieval", "auroc_of_refusing", "answers", 0.94, 0.04, n=100))
     return found

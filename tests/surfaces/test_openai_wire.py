@@ -6,22 +6,18 @@ python -m pytest tests/surfaces/test_openai_wire.py
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import get_type_hints
 
 import httpx
 import openai
 import pytest
 from openai.types.chat import completion_create_params
+from toys.scripted import JOIN, Endless, Held, Scripted, serving
 
 from septet.api.app import Finish, Piece, RequestError
 from septet.api.routes.openai import HINTS, NEUTRAL, ChatCompletionRequest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
-from scripted import JOIN, Endless, Held, Scripted, serving
 
 ASK = [{"role": "user", "content": "How?"}]
 TEXT = "You asked: How?\n\n> Join two or more pathname components. [1]\n\nSources:\n[1] os.path.join (posixpath.py:71)"
@@ -181,7 +177,7 @@ def test_an_unknown_model(client: openai.OpenAI) -> None:
 )
 def test_bad_parameters_name_themselves(client: openai.OpenAI, change: dict, param: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(**{"model": "assistant", "messages": ASK, "extra_body": change})
+        client.chat.completions.create(model="assistant", messages=ASK, extra_body=change)
     assert (caught.value.param, caught.value.type) == (param, "invalid_request_error")
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from toys.browser import Page, browsing, chromium
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from browser import Page, browsing, chromium
+TOYS = Path(__file__).parents[1] / "toys_pkg"
 
 needs_browser = pytest.mark.skipif(chromium() is None, reason="there is no Chromium here")
 
@@ -24,12 +23,13 @@ needs_browser = pytest.mark.skipif(chromium() is None, reason="there is no Chrom
 def server(tmp_path_factory: pytest.TempPathFactory):
     """The page's server in a process of its own (nicegui holds one application a process); yields its address and folder."""
     folder = tmp_path_factory.mktemp("served")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TOYS), *sys.path])}
     process = subprocess.Popen(
-        [sys.executable, str(HERE / "serve_page.py")],
+        [sys.executable, "-m", "toys.serve_page"],
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
-        env=dict(os.environ),
+        env=env,
     )
     try:
         address = process.stdout.readline().strip()
@@ -156,6 +156,18 @@ def test_stop_ends_an_answer_and_the_next_one_works(page: Page) -> None:
     page.until("document.querySelector('.part.notice')")
     page.js("document.querySelectorAll('.quiet')[1].click()")
     page.until("document.querySelector('.welcome')")
+
+
+@needs_browser
+def test_a_new_chat_in_the_middle_of_an_answer(page: Page, server) -> None:
+    ask(page, "endless")
+    page.until("document.querySelector('.part.model')")
+    page.js("document.querySelectorAll('.quiet')[1].click()")
+    page.until("document.querySelector('.welcome')")
+    page.until("getComputedStyle(document.querySelector('.send')).display !== 'none'")
+    ask(page, "weather?")
+    page.until("document.querySelector('.part.notice')")
+    assert page.js("document.querySelectorAll('.question').length") == 1
 
 
 @needs_browser

@@ -3,7 +3,8 @@
     serve: {app: assistant, model: $liked, index: $docs}          # `app` is the kind, the rest are the App's fields
 
 `App` is the configuration (a component of the drawer `septet.api.apps`); `App.open(store)` loads what it needs and returns a
-`RunningApp`, whose `chat` yields events: `Found` (the citations), `Piece` (some words, and whose they are) and, last, `Finish`.
+`RunningApp`, whose `chat` yields events: `Working` (what it does meanwhile), `Found` (the citations), `Piece` (some words, and
+whose they are) and, last, `Finish`.
 `Transcript` turns the same events into the text that every OpenAI client shows and the extra field `septet` beside it.
 
 What it is not: HTTP. The routes and the page drive a running app through `septet.api.service`.
@@ -26,13 +27,13 @@ from septet.core.step import Runtime
 from septet.core.store import Store
 from septet.infer.engine import Finish as Reason
 from septet.infer.engine import Message, Usage
+from septet.retrieval.answer import Citation
 
 __all__ = [
     "About",
     "App",
     "Cancel",
     "ChatRequest",
-    "Citation",
     "Delta",
     "Event",
     "Finish",
@@ -42,7 +43,9 @@ __all__ = [
     "RequestError",
     "RunningApp",
     "Transcript",
+    "Working",
     "configure",
+    "place",
 ]
 
 PieceKind = Literal["model", "quote", "notice"]
@@ -104,21 +107,9 @@ class ChatRequest:
 # -- what comes out -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """A passage that an answer rests on: its number in the answer, the entry, where it stands, its words, its score."""
-
-    number: int
-    name: str
-    file: str
-    line: int
-    quote: str
-    score: float
-
-    @property
-    def place(self) -> str:
-        """`posixpath.py:71`, or just the file where no line is known."""
-        return f"{self.file}:{self.line}" if self.line else self.file
+def place(citation: Citation) -> str:
+    """Return `posixpath.py:71`, or just the file where no line is known."""
+    return f"{citation.file}:{citation.line}" if citation.line else citation.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +133,25 @@ class Piece:
     new: bool = False
 
 
+NOTHING_USED = Usage(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The end: why, and the tokens that the model really read and wrote (0 and 0 where the documents answered without it)."""
 
     reason: Reason = "stop"
-    usage: Usage = Usage(0, 0)
+    usage: Usage = NOTHING_USED
 
 
-Event = Found | Piece | Finish
+@dataclass(frozen=True, slots=True)
+class Working:
+    """What the app is doing before there are words; for people who wait, no part of the answer."""
+
+    text: str
+
+
+Event = Working | Found | Piece | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,5 +309,5 @@ class Transcript:
 
 
 def _source(citation: Citation) -> str:
-    place = f" ({citation.place})" if citation.place else ""
-    return f"[{citation.number}] {citation.name}{place}"
+    where = f" ({place(citation)})" if citation.file else ""
+    return f"[{citation.number}] {citation.name}{where}"

@@ -96,7 +96,7 @@ def _http(request: Request, error: HTTPException) -> ApiError:
         405: f"{path} does not take {method}; it takes {(error.headers or {}).get('Allow', 'another method')}.",
     }
     fallback = error.detail or HTTPStatus(error.status_code).phrase
-    codes = {404: "not_found", 405: "method_not_allowed"}
+    codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
     message = messages.get(error.status_code, str(fallback))
     return ApiError(error.status_code, message, code=codes.get(error.status_code), headers=error.headers)
 

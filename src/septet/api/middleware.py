@@ -14,25 +14,14 @@ import re
 import uuid
 from collections.abc import Collection
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from septet.api.errors import ApiError, respond
 
-__all__ = ["Gate", "TooLarge"]
+__all__ = ["Gate"]
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-
-
-class TooLarge(ApiError):
-    """The body is larger than the server takes."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            413,
-            f"The body is larger than {limit} bytes, the most this server takes. Send a shorter conversation.",
-            code="body_too_large",
-            headers={"Connection": "close"},
-        )
 
 
 class Gate:
@@ -49,24 +38,18 @@ class Gate:
         given = headers.get(b"x-request-id", "")
         id = given if _ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
         scope.setdefault("state", {})["request_id"] = id
-        begun = False
 
         async def tell(message: Message) -> None:
-            nonlocal begun
             if message["type"] == "http.response.start":
-                begun = True
                 message = {**message, "headers": [*message["headers"], (b"x-request-id", id.encode())]}
             await send(message)
 
         try:
             self._check(headers)
-            await self.app(scope, self._limited(receive), tell)
-        except TooLarge as error:
-            if begun:
-                raise
-            await respond(error)(scope, receive, tell)
         except ApiError as error:
             await respond(error)(scope, receive, tell)
+            return
+        await self.app(scope, self._limited(receive), tell)
 
     def _check(self, headers: dict[bytes, str]) -> None:
         host = headers.get(b"host", "")
@@ -77,7 +60,12 @@ class Gate:
             )
         length = headers.get(b"content-length", "")
         if length.isdigit() and int(length) > self.max_body:
-            raise TooLarge(self.max_body)
+            raise ApiError(413, self._too_large(), code="body_too_large", headers={"Connection": "close"})
+
+    def _too_large(self) -> str:
+        return (
+            f"The body is larger than {self.max_body:,} bytes, the most this server takes. Send a shorter conversation."
+        )
 
     def _limited(self, receive: Receive) -> Receive:
         total = 0
@@ -87,8 +75,9 @@ class Gate:
             message = await receive()
             if message["type"] == "http.request":
                 total += len(message.get("body", b""))
-                if total > self.max_body:  # a body sent in chunks has no content-length
-                    raise TooLarge(self.max_body)
+                if total > self.max_body:
+                    # a body sent in chunks has no content-length; FastAPI, which is reading, lets only this class through
+                    raise HTTPException(413, self._too_large(), {"Connection": "close"})
             return message
 
         return limited

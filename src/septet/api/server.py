@@ -1,8 +1,8 @@
 """The server: a FastAPI application round one running app, and a loop that starts and stops it well.
 
-`build(running)` makes the application; `serve_forever(application)` listens on loopback, says clearly when the port is taken, and on
-SIGINT or SIGTERM drains: `/readyz` turns 503, new requests are refused, those in flight finish up to a limit. A second signal
-ends it at once.
+`build(running)` makes the application; `serve_forever(application)` listens on loopback, says clearly when the port is taken, and
+on SIGINT or SIGTERM drains: `/readyz` turns 503, new requests are refused, those in flight finish up to a limit. A second
+signal ends it at once.
 
 What it is not: a deployment. There are no keys and no TLS yet, so it listens on loopback only.
 
@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
-import signal
 import socket
 import sys
 import threading
@@ -82,8 +81,9 @@ def listen(host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> socket.socket:
         return _bind(str(address), port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
+            free = free_port(str(address), port + 1)
             raise ServeError(
-                f"Port {port} on {host} is in use by another program. Port {free_port(str(address), port + 1)} is free: use --port to choose it."
+                f"Port {port} on {host} is in use by another program. Port {free} is free: use --port to choose it."
             ) from None
         if error.errno in (errno.EACCES, errno.EPERM):
             raise ServeError(

@@ -39,12 +39,12 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 # -- xz -----------------------------------------------------------------------------------------------------------------
 
 LOOKAHEAD = 4096 + 273
-"""How far LZMA reads ahead of what it writes: its parsing buffer and its longest match (liblzma, lzma_encoder.c)."""
+"""How far LZMA reads before it begins to write: its parsing buffer and its longest match (liblzma, lzma_encoder.c)."""
 
 
 @dataclass(frozen=True, slots=True)
 class XzBits:
-    """What xz needs. `total` is exact; `by_text` apportions it over the documents [N], to within some kilobytes of text."""
+    """What xz needs. `total` is exact; `by_text` apportions it over the documents [N], to within some hundred bytes of text."""
 
     total: int
     by_text: Floats
@@ -54,7 +54,7 @@ def xz_bits(train: Sequence[str], test: Sequence[str]) -> XzBits:
     """Return C(train + test) - C(train) in bits, and its distribution over the test documents.
 
     The distribution, needed for an interval, is read off a plain LZMA stream while it is written; it is scaled to the exact
-    total. A document shorter than the encoder's look-ahead shares the cost of its neighbours, so use groups of documents.
+    total. A document of a few hundred bytes shares the cost of its neighbours, so resample groups of documents.
     """
     before, after = _join(train), _join(test)
     window = 1 << max(20, (len(before) + len(after) - 1).bit_length())
@@ -62,18 +62,25 @@ def xz_bits(train: Sequence[str], test: Sequence[str]) -> XzBits:
     xz = [{"id": lzma.FILTER_LZMA2, **settings}]
     total = 8 * (len(lzma.compress(before + after, filters=xz)) - len(lzma.compress(before, filters=xz)))
 
+    # The encoder reads LOOKAHEAD bytes ahead, settles how to write the next stretch, and writes the whole stretch at once. So
+    # at the moment when it begins to write one, what it had written before is the cost of everything up to there.
     stream = lzma.LZMACompressor(format=lzma.FORMAT_ALONE, filters=[{"id": lzma.FILTER_LZMA1, **settings}])
-    written = len(stream.compress(before))
-    fed, sizes = [len(before)], [written]
-    for start in range(0, len(after), 256):
-        part = after[start : start + 256]
-        written += len(stream.compress(part))
-        fed.append(fed[-1] + len(part))
-        sizes.append(written)
-    read = np.append(np.asarray(fed) - LOOKAHEAD, fed[-1])
-    size = np.append(np.asarray(sizes), written + len(stream.flush()))
-    ends = len(before) + np.cumsum([len(text.encode()) + 1 for text in test])
-    shares = np.diff(np.interp(np.concatenate([[len(before)], ends]), read, size))
+    written, fed = len(stream.compress(before)), len(before)
+    places, sizes = [], []
+    for start in range(0, len(after), 64):
+        part = after[start : start + 64]
+        fresh = len(stream.compress(part))
+        fed += len(part)
+        if fresh:
+            places.append(fed - LOOKAHEAD)
+            sizes.append(written)
+        written += fresh
+    places.append(fed)
+    sizes.append(written + len(stream.flush()))
+    ends = len(before) + np.cumsum([0, *(len(text.encode()) + 1 for text in test)])
+    shares = np.diff(np.interp(ends, places, sizes))
+    if len(places) < 3 or not shares.sum() > 0:  # a text shorter than the look-ahead is written in one go
+        shares = np.diff(ends).astype(np.float64)
     return XzBits(total, shares * (total / shares.sum()))
 
 

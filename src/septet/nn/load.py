@@ -64,7 +64,8 @@ def open_tokenizer(folder: str | Path) -> Any:
 def open_model(folder: str | Path, *, device: str = "auto", dtype: torch.dtype | str = torch.float32) -> Model:
     """Open a causal language model and its tokenizer from a folder, in evaluation mode.
 
-    dtype: the type of the weights; float32 to train (master weights), "auto" for the file's own. Raises DataError naming what is missing.
+    dtype: the type of the weights; float32 to train (master weights), "auto" for the file's own.
+    Raises DataError naming what is missing.
     """
     from transformers import AutoModelForCausalLM  # 2 s to import
 

@@ -1,1 +1,1 @@
-"""Indexes over documents, and answers grounded in them."""
+"""Search, answers with sources, and honest refusal. No training, no evaluation of models."""

@@ -36,7 +36,9 @@ COLUMN_WEIGHTS = (3.0, 3.0, 1.0)
 """FTS5's bm25() multiplies a word's count by the weight of its column: name, first paragraph, body."""
 
 _SCHEMA = """
-CREATE TABLE documents (row INTEGER PRIMARY KEY, name TEXT NOT NULL, standing REAL NOT NULL, content TEXT NOT NULL);
+CREATE TABLE documents (
+    row INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, standing REAL NOT NULL, content TEXT NOT NULL
+);
 CREATE TABLE names (name TEXT NOT NULL, row INTEGER NOT NULL);
 CREATE INDEX names_by_name ON names (name);
 CREATE VIRTUAL TABLE words USING fts5(name, title, body, tokenize = 'porter unicode61 remove_diacritics 2');
@@ -81,12 +83,17 @@ def build_index(
             first, rest = paragraphs(document)
             content = json.dumps(asdict(document), ensure_ascii=True)
             name = document.name or document.id
-            database.execute("INSERT INTO documents VALUES (?, ?, ?, ?)", (row, name, float(prior[row]), content))
+            database.execute(
+                "INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (row, document.id, name, float(prior[row]), content)
+            )
             for alias in dict.fromkeys((name, *document.aliases)):
                 database.execute("INSERT INTO names VALUES (?, ?)", (alias, row))
-            heading = f"{title(document)} {first}" if document.meta.get("title") or document.meta.get("signature") else first
+            heading = (
+                f"{title(document)} {first}" if document.meta.get("title") or document.meta.get("signature") else first
+            )
             database.execute(
-                "INSERT INTO words (rowid, name, title, body) VALUES (?, ?, ?, ?)", (row, split_name(name), heading, rest)
+                "INSERT INTO words (rowid, name, title, body) VALUES (?, ?, ?, ?)",
+                (row, split_name(name), heading, rest),
             )
         database.execute("INSERT INTO words (words) VALUES ('optimize')")
         database.commit()
@@ -113,12 +120,15 @@ class SearchIndex:
             raise StoreError(f"there is no index in {self.path} (index.sqlite is missing); make one with septet index.")
         self.about: dict[str, Any] = json.loads((self.path / "index.json").read_text(encoding="utf-8"))
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+        self._database = sqlite3.connect(
+            f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+        )
         rows = self._database.execute("SELECT standing FROM documents ORDER BY row").fetchall()
         self.standing = np.array([row[0] for row in rows])
         self.standing -= self.standing.max(initial=0.0)
         vectors = self.path / "vectors.npy"
         self.vectors: np.ndarray | None = np.load(vectors, allow_pickle=False) if vectors.is_file() else None
+        self._rows = dict(self._fetch("SELECT id, row FROM documents", ()))
         self._encoder: TextEncoder | None = None
         self.retriever = Retriever.parse(self.about.get("retriever", "hybrid"))
         self.document = lru_cache(maxsize=4096)(self._read)
@@ -146,6 +156,10 @@ class SearchIndex:
         content = json.loads(found[0][0])
         return Document(**{**content, "aliases": tuple(content["aliases"])})
 
+    def row(self, id: str) -> int | None:
+        """Return the row of the document with that id, or None."""
+        return self._rows.get(id)
+
     def documents(self) -> Iterable[Document]:
         """Every document, in the order of the rows."""
         return (self.document(row) for row in range(len(self)))
@@ -171,13 +185,17 @@ class SearchIndex:
     def dense(self, queries: Sequence[str]) -> np.ndarray:
         """Return the cosine of each query with each document, [Q, N] float32; the query's vector is `embed`'s."""
         if self.vectors is None:
-            raise StoreError("this index has no vectors; it was made with encoder: none. Make one with encoder: minilm.")
+            raise StoreError(
+                "this index has no vectors; it was made with encoder: none. Make one with encoder: minilm."
+            )
         return self.embed(queries) @ self.vectors.T
 
     def embed(self, queries: Sequence[str]) -> np.ndarray:
-        """Return a unit vector for each query, [Q, D]: the mean of the question's and of its framed form's ("How do I ...?")."""
-        encoder = self._open_encoder()
-        both = encoder.encode([*queries, *map(frame, queries)])
+        """Return a unit vector for each query, [Q, D]: the mean of the question's and, with a frame, of the framed question's."""
+        encoder, pattern = self._open_encoder(), self.about.get("frame", "")
+        if not pattern:
+            return encoder.encode(queries)
+        both = encoder.encode([*queries, *(frame(query, pattern) for query in queries)])
         mean = both[: len(queries)] + both[len(queries) :]
         return mean / np.linalg.norm(mean, axis=-1, keepdims=True)
 
@@ -190,7 +208,9 @@ class SearchIndex:
 
     def named(self, query: str) -> np.ndarray:
         """Return the rows of the documents whose whole name or alias the query writes out, [M] int64."""
-        rows = [row for name in literals(query) for (row,) in self._fetch("SELECT row FROM names WHERE name = ?", (name,))]
+        rows = [
+            row for name in literals(query) for (row,) in self._fetch("SELECT row FROM names WHERE name = ?", (name,))
+        ]
         return np.array(sorted(set(rows)), dtype=np.int64)
 
     def holding(self, term: str) -> np.ndarray:

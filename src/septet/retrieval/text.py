@@ -14,7 +14,17 @@ import re
 
 from septet.data.documents import Document
 
-__all__ = ["STOP_WORDS", "content_words", "encoder_text", "frame", "literals", "paragraphs", "split_name", "terms", "title"]
+__all__ = [
+    "STOP_WORDS",
+    "content_words",
+    "encoder_text",
+    "frame",
+    "literals",
+    "paragraphs",
+    "split_name",
+    "terms",
+    "title",
+]
 
 STOP_WORDS = frozenset(
     "a about all also am an and any are as at be because been but by can could did do does doing done for from get give had has"
@@ -69,14 +79,14 @@ def encoder_text(document: Document) -> str:
     return f"{title(document)}: {paragraphs(document)[0]}"
 
 
-def frame(question: str) -> str:
-    """Return the question as a whole sentence, "How do I ...?": terse and long ways to ask then lie closer together.
+def frame(question: str, pattern: str) -> str:
+    """Return the question put into a pattern that says what the documents are about; its own "how do I" is taken off first.
 
-    >>> frame("join two paths")
-    'How do I join two paths?'
+    >>> frame("how can I join two paths?", "How do I {question} in Python?")
+    'How do I join two paths in Python?'
     """
     core = _ASKING.sub("", question.strip()).rstrip("?.! ")
-    return f"How do I {core}?" if core else question
+    return pattern.replace("{question}", core) if core else question
 
 
 def words(text: str) -> list[str]:

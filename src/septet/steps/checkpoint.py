@@ -40,7 +40,9 @@ class Checkpoint(Step):
 
         model = open_model(self.folder, device="cpu", dtype="auto")
         if model.tokenizer.eos_token_id is None:
-            raise DataError("its tokenizer has no end-of-text token (eos_token), so no text would ever end.", file=self.folder)
+            raise DataError(
+                "its tokenizer has no end-of-text token (eos_token), so no text would ever end.", file=self.folder
+            )
         added = add_tokens(model) if self.chat_tokens else []
         if added:
             work.log(

@@ -109,13 +109,14 @@ class Evaluate(Step):
         for place, task in enumerate(todo):
             kept = work.state / f"{place}-{task.kind}.json"
             if not kept.exists():
+                tell = _teller(work, place, len(todo))
                 bench = Bench(
                     readers=readers,
                     inputs={name: artifact.path for name, artifact in inputs.items()},
                     scorers=self.scorers,
                     seed=self.seed,
-                    judge=self._judge(work, inputs),
-                    tell=_teller(work, place, len(todo)),
+                    judge=self._judge(work, inputs, tell),
+                    tell=tell,
                 )
                 started = time.perf_counter()
                 found = task.run(bench).to_json()
@@ -135,11 +136,13 @@ class Evaluate(Step):
             **{f"{f['metric']} of {f['of']}": f["value"] for f in figures if f["metric"] in HEADLINES},
         }
 
-    def _judge(self, work: Work, inputs: dict[str, Artifact]) -> Callable[[], Sequence[Judged]] | None:
+    def _judge(
+        self, work: Work, inputs: dict[str, Artifact], tell: Callable[[int, int], None]
+    ) -> Callable[[], Sequence[Judged]] | None:
         if self.questions is None or "index" not in inputs:
             return None
         questions, index = Path(self.questions), inputs["index"].path
-        return lambda: ask_index(index, questions)
+        return lambda: _ask(index, questions, threads=work.runtime.threads, tell=tell)
 
 
 HEADLINES = frozenset({"bits_per_byte", "chrf", "preference_accuracy", "first_citation_accuracy", "auroc_of_refusing"})
@@ -152,3 +155,27 @@ def _teller(work: Work, place: int, count: int) -> Callable[[int, int], None]:
             work.progress(round(place + done / total, 3), count, "tasks")
 
     return tell
+
+
+def _ask(index: Path, questions: Path, *, threads: int | None, tell: Callable[[int, int], None]) -> list[Judged]:
+    """Ask an index the test half of a question file, quoting only: the model's words do not change what is cited."""
+    from septet.retrieval.answer import Answerer  # with an encoder, this side imports torch
+    from septet.retrieval.index import SearchIndex
+    from septet.retrieval.judge import judge, read_questions
+
+    asked = [question for question in read_questions(questions) if question.half == "test"]
+    with SearchIndex(index, threads=threads) as opened:
+        verdicts = judge(asked, Answerer(opened), progress=tell)
+    return [
+        Judged(
+            question=verdict.question,
+            gold=verdict.gold,
+            ranks=verdict.ranks,
+            confidence=verdict.confidence,
+            refused=verdict.refused,
+            cited=verdict.cited,
+            correct=verdict.correct,
+            half=verdict.half,
+        )
+        for verdict in verdicts
+    ]

@@ -28,7 +28,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from septet.api.app import ChatRequest, Finish, ModelCard, Transcript
+from septet.api.app import ChatRequest, Finish, ModelCard, Transcript, Working
 from septet.api.errors import ApiError, as_api_error, body_of
 from septet.api.service import Reply, Service
 from septet.core.errors import nearest
@@ -316,6 +316,9 @@ class EventStream(Response):
                 event = pending.result()
                 if event is None:
                     break
+                if isinstance(event, Working):  # a comment: clients skip it, and the connection stays open
+                    yield f": {' '.join(event.text.split())}\n\n"
+                    continue
                 added = transcript.add(event)
                 delta: dict[str, Any] = {"content": added.text} if added.text else {}
                 if added.extra:

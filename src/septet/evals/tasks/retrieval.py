@@ -1,7 +1,7 @@
 """Retrieval and refusing: is the right entry found, is it cited first, and are questions beyond the documents refused.
 
 Every question of the file is asked; figures are of its `test` half alone, since the threshold was chosen on the other. For each way
-of searching (bm25, dense, both): recall@k, the share of answerable questions with a right name among the first k, and the mean
+of searching (bm25, dense, hybrid: both): recall@k, the share of answerable questions with a right name among the first k, and the mean
 reciprocal rank (0 where none is found), with paired differences to bm25. First-citation accuracy: the share of answerable
 questions whose first citation is a right name; a refusal is wrong. AUROC of refusing: the probability that an answerable
 question gets more confidence than one that the documents do not cover.
@@ -40,7 +40,7 @@ class Retrieval(Task):
             raise ComponentError(
                 "The question set has no answerable question in its test half; write some, with gold names."
             )
-        note = f"test half of {len(asked)} questions"
+        note = "test half of the question file"
         figures = [
             Figure(self.kind, metric, of, estimate, note=text or note)
             for metric, of, estimate, text in _found(inside, self.depths)

@@ -307,7 +307,7 @@ def _task(task: str, figures: list[Figure], roles: Mapping[str, str]) -> Markup:
                 row["value"],
                 row["low"],
                 row["high"],
-                "c" if row["of"] not in (*roles, "both", "dense") else "a" if row["of"] in ("model", "both") else "b",
+                "c" if row["of"] not in (*roles, "hybrid", "dense") else "a" if row["of"] in ("model", "hybrid") else "b",
             )
             for row in sorted(rows, key=lambda row: row["metric"])
         ]
@@ -367,7 +367,7 @@ def _words(metric: str) -> str:
 
 
 def _who(of: str, roles: Mapping[str, str]) -> str:
-    words = {"model": "evaluated", "before": "before alignment", "base": "pre-trained"}
+    words = {"model": "evaluated", "before": "before alignment", "base": "pre-trained", "hybrid": "both (hybrid)"}
     return f"{roles[of]} ({words[of]})" if of in roles else words.get(of, of)
 
 

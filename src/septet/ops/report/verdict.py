@@ -69,13 +69,11 @@ def _answers(by: Mapping[tuple[str, str, str], Figure]) -> list[str]:
     text = f"Its answers to held-out questions score chrF {_full(own)} of 100"
     if chance is None:
         return [text + "."]
-    apart = own["low"] is not None and chance["high"] is not None and own["low"] > chance["high"]
     word = "the right answer to another question of the same kind scores"
-    tail = (
-        "."
-        if apart
-        else ": by this measure the model's answers are no better than well-formed words about something else."
-    )
+    tail = "."
+    if None not in (own["low"], own["high"], chance["low"], chance["high"]) and own["low"] <= chance["high"]:
+        than = "worse" if own["high"] < chance["low"] else "no better"
+        tail = f": by this measure the model's answers are {than} than well-formed words about something else."
     return [f"{text}; {word} {_full(chance)}{tail}"]
 
 

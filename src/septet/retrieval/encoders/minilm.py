@@ -102,7 +102,9 @@ class _Loaded:
         missing = self._model.load_state_dict(weights, strict=False)
         assert not missing.missing_keys, missing
         # bfloat16 halves the time where the processor multiplies it itself; cosines stay within 1e-4 of float32
-        self._bfloat16 = torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
+        self._bfloat16 = (
+            torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
+        )
         self.key = f"{SHA256} {max_tokens} {'bfloat16' if self._bfloat16 else 'float32'}"
 
     def lengths(self, texts: Sequence[str]) -> list[int]:

@@ -1,6 +1,6 @@
 """Words and meaning together: a fixed convex combination of both scores, plus the documents' standing.
 
-    score = weight * share(cosine) + (1 - weight) * share(bm25) + prior * standing        (+ 1 for a name written out)
+    score = weight * share(cosine) + (1 - weight) * share(bm25) + prior * standing                (standing <= 0)
 
 `share` divides by the question's best. A tuned convex combination beat reciprocal rank fusion in Bruch et al. (2022,
 arXiv:2210.11934). Without vectors the first term is gone and `weight` is 0. A document whose qualified name the question
@@ -8,7 +8,7 @@ writes out (`os.path.join`, `zip()`) comes first.
 
 Its weights are fixed fields, chosen once on the tune half of the judged questions; it does not learn from use.
 
-    septet index --corpus text --weight 0.9
+    septet index --corpus text --retriever hybrid
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = ["Hybrid"]
 class Hybrid(Retriever):
     """Words and meaning together (a fixed convex combination)."""
 
-    weight: float = Field(default=0.9, ge=0, le=1)
+    weight: float = Field(default=0.93, ge=0, le=1)
     """The share of the cosine; the rest is BM25's."""
     prior: float = Field(default=0.06, ge=0, le=1)
     """How much a document's standing counts."""
-    words_prior: float = Field(default=0.06, ge=0, le=1)
+    words_prior: float = Field(default=0.11, ge=0, le=1)
     """The same where there are no vectors."""
 
     def search(self, index: SearchIndex, queries: Sequence[str], k: int = 10) -> list[list[Hit]]:
@@ -50,7 +50,8 @@ class Hybrid(Retriever):
                 scores = self.weight * share(cosine) + (1 - self.weight) * share(words) + self.prior * index.standing
             named = index.named(query)
             if len(named):
-                scores = scores.copy()
-                scores[named] = np.where(np.isfinite(scores[named]), scores[named], 0.0) + 1.0
+                # standing is at most 0, so nothing else exceeds 1, and with its lowest value taken off, these do not fall below
+                lowest = max(self.prior, self.words_prior) * float(index.standing.min())
+                scores[named] = np.where(np.isfinite(scores[named]), scores[named], lowest) + 1.0 - lowest
             found.append(rank(index, scores, k, parts))
         return found

@@ -16,9 +16,10 @@ from pathlib import Path
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
-from septet.api.app import About, ChatRequest, Citation, Finish, Found, Piece, Transcript
+from septet.api.app import About, ChatRequest, Event, Finish, Piece, Transcript, Working, place
 from septet.api.errors import ApiError, as_api_error
 from septet.api.service import Reply, Service
+from septet.retrieval.answer import Citation
 
 __all__ = ["add"]
 
@@ -217,17 +218,18 @@ class Answer:
         self.about = about
         self.transcript = Transcript()
         searching = about.documents is not None
-        self.waiting: ui.element | None = _tag(
-            "p", "waiting", "Looking in the documents" if searching else "Thinking", role="status"
-        )
+        self.waiting: TextElement | None = _text("Waiting" if searching else "Thinking")
+        self.waiting.classes("waiting").props("role=status")
         self.body = _tag("div", "parts")
         self.words: TextElement | None = None
 
-    def add(self, event: Found | Piece | Finish) -> None:
+    def add(self, event: Event) -> None:
         """Show one event."""
         begun = len(self.transcript.parts)
         self.transcript.add(event)
         match event:
+            case Working() if self.waiting is not None:
+                self.waiting.set_text(event.text)
             case Piece():
                 self._settle()
                 if len(self.transcript.parts) > begun or self.words is None:
@@ -290,8 +292,8 @@ class Answer:
         _tag("span", "number", f"[{citation.number}]")
         with _tag("div", "card"):
             _tag("p", "entry", citation.name)
-            if citation.place:
-                _tag("p", "place", citation.place)
+            if citation.file:
+                _tag("p", "place", place(citation))
             # a passage that the answer quotes already is folded away here
             details = _tag("details", **({} if quoted else {"open": ""}))
             with details:
@@ -301,4 +303,4 @@ class Answer:
 
 
 def _where(citation: Citation) -> str:
-    return f"[{citation.number}] {citation.name}" + (f", {citation.place}" if citation.place else "")
+    return f"[{citation.number}] {citation.name}" + (f", {place(citation)}" if citation.file else "")

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 
 from fastapi import FastAPI
 
-from septet.api.app import About, ChatRequest, Citation, Event, Finish, Found, ModelCard, Piece, RunningApp
+from septet.api.app import About, ChatRequest, Event, Finish, Found, ModelCard, Piece, RunningApp
 from septet.api.server import Server, build, listen
 from septet.infer.engine import Usage
+from septet.retrieval.answer import Citation
 
-JOIN = Citation(1, "os.path.join", "posixpath.py", 71, "Join two or more pathname components.", 0.83)
+JOIN = Citation(1, "os.path.join", "posixpath.py", 71, 0.83, "Join two or more pathname components.")
 
 
 def answer(request: ChatRequest) -> Iterator[Event]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
-from scripted import JOIN, Scripted
-
-from septet.api.app import About, ChatRequest, Citation, Event, Finish, Found, Piece
+from septet.api.app import About, ChatRequest, Event, Finish, Found, Piece
 from septet.api.server import build, serve_forever
 from septet.infer.engine import Usage
+from septet.retrieval.answer import Citation
 from septet.ui.pages import mount
+from toys.scripted import JOIN, Scripted
 
-BAD = Citation(2, "<img src=x onerror=alert(4)>", "a.py", 1, "<img src=x onerror=alert(3)>", 0.5)
+BAD = Citation(2, "<img src=x onerror=alert(4)>", "a.py", 1, 0.5, "<img src=x onerror=alert(3)>")
 
 
 def script(request: ChatRequest) -> Iterator[Event]:
