@@ -92,8 +92,7 @@ def test_an_error_reaches_every_reader_after_the_text():
     threading.Thread(target=produce).start()
     seen = []
     with pytest.raises(EngineError, match="it broke"):
-        for part in stream:
-            seen.append(part)
+        seen.extend(stream)
     assert seen == ["before"]
 
     async def read():

@@ -3,8 +3,13 @@
 import pytest
 import torch
 from tiny_chat import tiny_tokenizer
-from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from septet.infer.engine import EngineError, Request
 from septet.infer.sampling import Sampler, StopText, Utf8Text, Writer, filter_logits
@@ -65,8 +70,15 @@ def test_sampling_follows_the_probabilities():
 
 
 @pytest.mark.parametrize(
-    "field, value",
-    [("max_tokens", 0), ("temperature", -1.0), ("top_p", 0.0), ("top_k", -1), ("repetition_penalty", 0.0), ("timeout", 0.0)],
+    ("field", "value"),
+    [
+        ("max_tokens", 0),
+        ("temperature", -1.0),
+        ("top_p", 0.0),
+        ("top_k", -1),
+        ("repetition_penalty", 0.0),
+        ("timeout", 0.0),
+    ],
 )
 def test_bad_requests_are_refused(field, value):
     with pytest.raises(EngineError, match=field):
@@ -119,7 +131,9 @@ def test_writer_ends_at_the_end_token_the_stop_string_and_the_length():
 
     def write(request, tokens):
         out = []
-        writer = Writer(request, decode=lambda ids: "".join(words[i] for i in ids), end_ids=frozenset({9}), room=3, emit=out.append)
+        writer = Writer(
+            request, decode=lambda ids: "".join(words[i] for i in ids), end_ids=frozenset({9}), room=3, emit=out.append
+        )
         reasons = [writer.push(token) for token in tokens]
         return "".join(out), reasons[-1], writer.num_tokens
 

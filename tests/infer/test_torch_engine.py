@@ -28,10 +28,19 @@ def reference(module, prompt, count):
     """Greedy tokens by transformers' generate, and their text."""
     ids = torch.tensor([prompt])
     out = module.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, do_sample=False, pad_token_id=1, eos_token_id=[0, 5]
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=count,
+        do_sample=False,
+        pad_token_id=1,
+        eos_token_id=[0, 5],
     )[0, len(prompt) :].tolist()
     ended = bool(out) and out[-1] in (0, 5)
-    return tiny_tokenizer().decode(out, skip_special_tokens=True).rstrip("\ufffd"), len(out), "stop" if ended else "length"
+    return (
+        tiny_tokenizer().decode(out, skip_special_tokens=True).rstrip("\ufffd"),
+        len(out),
+        "stop" if ended else "length",
+    )
 
 
 def test_greedy_equals_transformers_generate(module, engine):
@@ -86,7 +95,7 @@ def test_a_deadline_in_the_past_ends_at_once(engine):
 
 def test_prompts_beyond_the_context(module, engine):
     prompt = [0, *range(6, 206)]
-    with pytest.raises(ContextError, match="201 tokens.*context is 128.*truncate"):
+    with pytest.raises(ContextError, match=r"201 tokens.*context is 128.*truncate"):
         engine.submit(Request(tokens=prompt))
     stream = engine.submit(Request(tokens=prompt, max_tokens=20, truncate=True))
     assert stream.text().rstrip("\ufffd") == reference(module, prompt[-108:], 20)[0]
@@ -161,9 +170,7 @@ def test_scores_by_a_second_way(module, engine):
                 before = context if isinstance(context[0], int) else engine.chat.prompt(context)
             after = tokenizer.encode(said) + ([5] if end else [])
             logits = module(torch.tensor([before + after])).logits[0].detach().double()
-            wanted = sum(
-                float(logits[len(before) - 1 + n].log_softmax(-1)[token]) for n, token in enumerate(after)
-            )
+            wanted = sum(float(logits[len(before) - 1 + n].log_softmax(-1)[token]) for n, token in enumerate(after))
             assert scored.logprob == pytest.approx(wanted, abs=1e-4)
             assert (scored.num_tokens, scored.greedy) == (len(after), False)
 

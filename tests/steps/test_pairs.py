@@ -108,6 +108,8 @@ def test_an_equal_answer_of_another_document_is_no_neighbour():
 
 
 def test_rows_without_an_answer_are_named(inputs, tmp_path):
-    bad = write_rows(tmp_path / "bad" / "train.jsonl", [*chat_rows(1), {"messages": [{"role": "user", "content": "x"}]}])
+    bad = write_rows(
+        tmp_path / "bad" / "train.jsonl", [*chat_rows(1), {"messages": [{"role": "user", "content": "x"}]}]
+    )
     with pytest.raises(DataError, match=r"train.jsonl, row 2: a pair needs a question with its answer"):
         Pairs(**FIELDS).run(work_at(tmp_path), **{**inputs, "data": artifact(bad.parent, "dataset")})

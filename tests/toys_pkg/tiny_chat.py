@@ -32,9 +32,15 @@ def _serialised() -> str:
     found = Tokenizer(models.BPE())
     found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     found.decoder = decoders.ByteLevel()
-    texts = [*TEXT, *(f"What colour is the {thing}? The {thing} is {colour}." for thing in THINGS for colour in COLOURS)]
+    texts = [
+        *TEXT,
+        *(f"What colour is the {thing}? The {thing} is {colour}." for thing in THINGS for colour in COLOURS),
+    ]
     trainer = trainers.BpeTrainer(
-        vocab_size=384, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=384,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     found.train_from_iterator(texts, trainer)
     return found.to_str()
@@ -54,7 +60,9 @@ def tiny_module(*, family: str = "llama", context: int = 128, seed: int = 0) -> 
     torch.manual_seed(seed)
     if family == "gpt2":
         return GPT2LMHeadModel(
-            GPT2Config(vocab_size=384, n_embd=32, n_layer=2, n_head=2, n_positions=context, bos_token_id=0, eos_token_id=0)
+            GPT2Config(
+                vocab_size=384, n_embd=32, n_layer=2, n_head=2, n_positions=context, bos_token_id=0, eos_token_id=0
+            )
         ).eval()
     return LlamaForCausalLM(
         LlamaConfig(

@@ -23,7 +23,7 @@ def shake(model):
     return model
 
 
-@pytest.mark.parametrize("family, count", [("llama", 14), ("gpt2", 8)])
+@pytest.mark.parametrize(("family", "count"), [("llama", 14), ("gpt2", 8)])
 def test_only_the_adapter_learns(family, count):
     model = Lora(rank=4).attach(tiny_model(family=family), seed=0)
     names = list(model.trainable())

@@ -15,7 +15,9 @@ from septet.train.preference import Compared, logps, prepare_pairs
 
 
 def prepare(rows, **options):
-    return prepare_pairs(list(enumerate(rows, 1)), tiny_tokenizer(), **{"max_tokens": 128, "file": "rows.jsonl", **options})
+    return prepare_pairs(
+        list(enumerate(rows, 1)), tiny_tokenizer(), **{"max_tokens": 128, "file": "rows.jsonl", **options}
+    )
 
 
 def adapted(shaken=False):
@@ -132,7 +134,7 @@ def test_labels_are_the_answers_with_their_ends():
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"rejected": pair_rows(1)[0]["chosen"]}, "no preference to learn"),
         ({"chosen": None}, '"chosen" must be a text'),

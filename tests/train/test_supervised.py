@@ -10,9 +10,13 @@ from septet.data.packing import IGNORE
 from septet.infer.chat import Chat
 from septet.train.objectives.supervised import Supervised, prepare_conversations
 
+TALK = (("user", "Hi"), ("assistant", "Hello you"))
+
 
 def prepare(rows, **options):
-    return prepare_conversations(list(enumerate(rows, 1)), tiny_tokenizer(), **{"max_tokens": 128, "file": "rows.jsonl", **options})
+    return prepare_conversations(
+        list(enumerate(rows, 1)), tiny_tokenizer(), **{"max_tokens": 128, "file": "rows.jsonl", **options}
+    )
 
 
 def row(*said):
@@ -20,7 +24,7 @@ def row(*said):
 
 
 def test_labels_are_the_answer_and_its_end_each_predicted_from_what_stands_before():
-    samples, report = prepare([row(("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello you"), ("user", "x"), ("assistant", "y"))])
+    samples, report = prepare([row(("system", "Be kind."), *TALK, ("user", "x"), ("assistant", "y"))])
     tokenizer = tiny_tokenizer()
     (sample,) = samples
     learned = sample.labels != IGNORE
@@ -69,7 +73,7 @@ def test_what_is_cut_is_reported():
 
 
 @pytest.mark.parametrize(
-    "bad, message",
+    ("bad", "message"),
     [
         (row(("user", "long " * 100), ("assistant", "x")), "begins beyond the limit of 16 tokens"),
         (row(("user", "Hi")), "nobody answers"),

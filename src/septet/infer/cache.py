@@ -47,7 +47,7 @@ class _RoomyLayer(DynamicLayer):
         for old, new in ((self.keys, key_states), (self.values, value_states)):
             batch, heads, _, dim = new.shape
             store = new.new_empty(batch, heads, room, dim)
-            if length:
+            if length and old is not None:
                 store[:, :, :length] = old
             stores.append(store)
         self._store = (stores[0], stores[1])
@@ -62,7 +62,8 @@ class _RoomyLayer(DynamicLayer):
         self.batch_select_indices(beam_idx)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        self.batch_select_indices(torch.arange(self.keys.shape[0]).repeat_interleave(repeats))
+        if self.keys is not None:
+            self.batch_select_indices(torch.arange(self.keys.shape[0]).repeat_interleave(repeats))
 
     def reset(self) -> None:
         super().reset()

@@ -188,7 +188,8 @@ class Stream:
         try:
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: len(self._parts) > seen or self._done)
+                    while len(self._parts) == seen and not self._done:
+                        self._changed.wait()
                     fresh, done = self._parts[seen:], self._done
                 seen += len(fresh)
                 yield from fresh
@@ -332,6 +333,7 @@ class Engine(ABC):
         """Return a vector for each text: float32 [N, D], unit length."""
         raise self._cannot("embed")
 
+    @abstractmethod
     def close(self) -> None:
         """Free the model; requests in progress fail with EngineError."""
 

@@ -49,15 +49,15 @@ class Align(Step):
     """The loss over pairs."""
     adapter: Adapter = Field(default_factory=lambda: Adapter.parse("lora"))
     """What learns: lora, or full for every parameter."""
-    epochs: float = Field(1.0, gt=0)
+    epochs: float = Field(default=1.0, gt=0)
     """How often each pair is seen; may be a fraction."""
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
     """At most so many pairs; none: all."""
-    learning_rate: float | None = Field(None, gt=0)
-    """The peak, after a rise over the first tenth of the steps; then it falls to zero as a cosine. None: a fifth of fine-tuning's."""
-    batch_size: int = Field(32, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
+    """The peak, after a rise over a tenth of the steps; then it falls to zero. None: a fifth of fine-tuning's."""
+    batch_size: int = Field(default=32, ge=1)
     """Pairs in one optimizer step."""
-    max_tokens: int | None = Field(None, ge=2)
+    max_tokens: int | None = Field(default=None, ge=2)
     """Longer questions with answers are cut at their end; none: the model's context."""
     seed: int = 0
     """Order of the pairs, and the adapter's first values."""
@@ -100,7 +100,9 @@ class Align(Step):
         steps = steps_of(len(train), self.epochs, self.batch_size)
         plan = Plan(steps=steps, learning_rate=rate, warmup=math.ceil(steps / 10), seed=self.seed)
         learning = sum(p.numel() for p in model.trainable().values())
-        work.log(f"{len(train)} pairs, {prepared.tokens} tokens, {steps} steps, learning rate {rate:.2g}; {learning:,} parameters learn.")
+        work.log(
+            f"{len(train)} pairs, {prepared.tokens} tokens, {steps} steps, learning rate {rate:.2g}; {learning:,} parameters learn."
+        )
         result = fit(model, objective, Batches(train, self.batch_size, seed=self.seed), plan, work=work)
         judged = _judge(model, objective, held_out, settled)
         # what the loop watches beside the loss belongs to the curve of an alignment
@@ -174,13 +176,14 @@ def _judge(model: Model, objective: PairObjective, pairs: Sequence[Pair], settle
             compared = objective.compare(batch, model)
             chosen_P, rejected_P = objective.rewards(compared)
         margins = (chosen_P - rejected_P).tolist()
-        before = (compared.reference_chosen_P > compared.reference_rejected_P).tolist()
-        after = (compared.chosen_P > compared.rejected_P).tolist()
+        before = (compared.reference_chosen > compared.reference_rejected).tolist()
+        after = (compared.chosen > compared.rejected).tolist()
         for pair, margin, was, now in zip(some, margins, before, after, strict=True):
             for kind in ("all", pair.kind or "unnamed"):
                 rows.setdefault(kind, []).append((float(margin > 0), margin, float(was), float(now)))
     names = ("accuracy", "margin", "likelier_before", "likelier_after")
-    return {
-        kind: {"n": len(found), **{name: round(sum(c) / len(found), 4) for name, c in zip(names, zip(*found), strict=True)}}
-        for kind, found in sorted(rows.items())
-    }
+    found: dict[str, Any] = {}
+    for kind, values in sorted(rows.items()):
+        means = (round(sum(column) / len(column), 4) for column in zip(*values, strict=True))
+        found[kind] = {"n": len(values), **dict(zip(names, means, strict=True))}
+    return found

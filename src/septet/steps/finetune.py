@@ -44,15 +44,15 @@ class Finetune(Step):
     """Conversations that end with the answer to learn."""
     adapter: Adapter = Field(default_factory=lambda: Adapter.parse("lora"))
     """What learns: lora, or full for every parameter."""
-    epochs: float = Field(1.0, gt=0)
+    epochs: float = Field(default=1.0, gt=0)
     """How often each row is seen; may be a fraction."""
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
     """At most so many rows; none: all."""
-    learning_rate: float | None = Field(None, gt=0)
-    """The peak, after a rise over the first twentieth of the steps; then it falls to zero as a cosine. None: from adapter and width."""
-    batch_size: int = Field(32, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
+    """The peak, after a rise over a twentieth of the steps; then it falls to zero. None: from adapter and width."""
+    batch_size: int = Field(default=32, ge=1)
     """Conversations in one optimizer step."""
-    max_tokens: int | None = Field(None, ge=2)
+    max_tokens: int | None = Field(default=None, ge=2)
     """Longer conversations are cut at their end; none: the model's context."""
     seed: int = 0
     """Order of the rows, and the adapter's first values."""
@@ -132,7 +132,7 @@ def steps_of(rows: int, epochs: float, batch_size: int) -> int:
 
 
 def save_adapted(adapter: Adapter, model: Model, folder: Path, *, rows: Iterable[dict[str, Any]]) -> float:
-    """Write curve.jsonl from its rows, the adapter alone, and the merged model at the root; return how far merging moved the logits.
+    """Write curve.jsonl, the adapter alone, and the merged model at the root; return how far merging moved the logits.
 
     The figure is the largest absolute difference, in float32, over a fixed short input.
     """

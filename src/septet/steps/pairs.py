@@ -1,8 +1,8 @@
 """pairs: makes preference pairs from a data set: the right answer against a wrong one.
 
 Two kinds. "weaker": what a weaker model wrote to the question. "neighbour": the right answer to a near question about another
-document (near by the words of names and questions), which is fluent, of the same form, and wrong here. Pairs whose answers are equal
-are dropped and counted. Nobody judges the answers: the data set's answer is taken as right.
+document (near by the words of names and questions), which is fluent, of the same form, and wrong here. Pairs whose answers
+are equal are dropped and counted. Nobody judges the answers: the data set's answer is taken as right.
 
     septet pairs --data questions --strong chat --weak base
 """
@@ -45,13 +45,13 @@ class Pairs(Step):
     """The model whose words are the wrong answers of the kind "weaker"."""
     strong: ModelRef | None = None
     """The model that will be aligned; the facts then say how often it already finds the right answer likelier."""
-    share: float = Field(0.5, ge=0.0, le=1.0)
+    share: float = Field(default=0.5, ge=0.0, le=1.0)
     """Share of the questions that get the kind "weaker"; the others get "neighbour"."""
-    limit: int | None = Field(1000, ge=1)
+    limit: int | None = Field(default=1000, ge=1)
     """At most so many training questions, and a fifth of it held out; none: all."""
-    max_tokens: int = Field(48, ge=1)
+    max_tokens: int = Field(default=48, ge=1)
     """Longest answer of the weaker model."""
-    temperature: float = Field(0.7, ge=0.0)
+    temperature: float = Field(default=0.7, ge=0.0)
     """How freely the weaker model writes; 0 takes the likeliest words, which in small models go round in circles."""
     seed: int = 0
     """Chooses the questions of each kind and the weaker model's words."""
@@ -112,7 +112,7 @@ class Pairs(Step):
     ) -> dict[str, dict[int, str]]:
         """Return the weaker model's answers by part and place. Blocks of questions are fixed by their order, each is answered in
         one batch and written to `work.state`, so that a run that goes on gives the same answers."""
-        from septet.infer.engine import open_engine  # torch and transformers: 3 s
+        from septet.infer.engines.torch import Torch  # torch and transformers: 3 s
 
         found: dict[str, dict[int, str]] = {part: {} for part in asked}
         blocks = [
@@ -124,13 +124,14 @@ class Pairs(Step):
         if not blocks:
             return found
         _forget_other_worlds(work)
-        with open_engine(weak.path, device=work.runtime.device) as engine:
+        with Torch().open(weak.path, device=work.runtime.device) as engine:
             for number, (part, places) in enumerate(blocks):
                 path = work.state / f"weaker-{number:05d}.json"
                 answers = _read_block(path)
                 if answers is None:
                     requests = [
-                        _request(engine, asked[part][place], self, seed=_seed_of(self.seed, part, place)) for place in places
+                        _request(engine, asked[part][place], self, seed=_seed_of(self.seed, part, place))
+                        for place in places
                     ]
                     answers = [_tidy(answer.text) for answer in engine.generate_batch(requests, batch_size=BLOCK)]
                     write_json(path, answers)
@@ -141,10 +142,17 @@ class Pairs(Step):
 
 def _question(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
     messages = row.get("messages")
-    fine = isinstance(messages, list) and len(messages) >= 2 and all(isinstance(m, dict) for m in messages)
-    if not fine or messages[-1].get("role") != "assistant" or not str(messages[-1].get("content") or "").strip():
+    if (
+        not isinstance(messages, list)
+        or len(messages) < 2
+        or not all(isinstance(message, dict) for message in messages)
+        or messages[-1].get("role") != "assistant"
+        or not str(messages[-1].get("content") or "").strip()
+    ):
         raise DataError(
-            'a pair needs a question with its answer: "messages" that end with one of the assistant.', file=file, row=number
+            'a pair needs a question with its answer: "messages" that end with one of the assistant.',
+            file=file,
+            row=number,
         )
     return {
         "prompt": messages[:-1],
@@ -203,9 +211,9 @@ def _read_block(path: Path) -> list[str] | None:
 
 def _opinion(folder: Path, pairs: Sequence[dict[str, Any]], work: Work) -> dict[str, dict[str, float]]:
     """Return by kind: n, and the share in which the model finds the right answer likelier as a whole."""
-    from septet.infer.engine import open_engine
+    from septet.infer.engines.torch import Torch
 
-    with open_engine(folder, device=work.runtime.device) as engine:
+    with Torch().open(folder, device=work.runtime.device) as engine:
         fits = engine.context - 1  # an answer that fills the context leaves nothing to condition on
         pairs = [p for p in pairs if max(len(engine.chat.answer(p[side])) for side in ("chosen", "rejected")) < fits]
         right, wrong = (

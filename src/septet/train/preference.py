@@ -58,10 +58,10 @@ class PairReport:
 class Compared(NamedTuple):
     """log p(answer | question), float32 [P] each: of the model and of its reference, for the preferred and the other answer."""
 
-    chosen_P: Tensor
-    rejected_P: Tensor
-    reference_chosen_P: Tensor
-    reference_rejected_P: Tensor
+    chosen: Tensor
+    rejected: Tensor
+    reference_chosen: Tensor
+    reference_rejected: Tensor
 
 
 def prepare_pairs(

@@ -81,9 +81,9 @@ def _words(text: str) -> list[str]:
 class Echo(Backend):
     """Repeat what the user said."""
 
-    times: int = Field(1, ge=1)
+    times: int = Field(default=1, ge=1)
     """How often to say it; large numbers make answers that only stop when told to."""
-    context: int = Field(4096, ge=2)
+    context: int = Field(default=4096, ge=2)
     """The longest prompt and answer together, in words."""
 
     def open(self, folder: str | Path = "", *, device: str = "auto") -> EchoEngine:

@@ -76,7 +76,9 @@ class TorchEngine(Engine):
         self.name = name
         self.chat = Chat(tokenizer)
         config = module.config.get_text_config(decoder=True)
-        self.context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", 0) or 2048)
+        self.context = int(
+            getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", 0) or 2048
+        )
         self._config = module.config
         self._device = next(module.parameters()).device
         self._accepts = frozenset(inspect.signature(module.forward).parameters)
@@ -144,9 +146,7 @@ class TorchEngine(Engine):
         return ids if start is None or ids[:1] == [start] else [start, *ids]
 
     def _writer(self, request: Request, prompt: list[int], emit: Any) -> Writer:
-        return Writer(
-            request, decode=self._decode, end_ids=self._end_ids, room=self.context - len(prompt), emit=emit
-        )
+        return Writer(request, decode=self._decode, end_ids=self._end_ids, room=self.context - len(prompt), emit=emit)
 
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -289,7 +289,9 @@ class TorchEngine(Engine):
         rows = [self._pair(context, continuation, end, truncate) for context, continuation in pairs]
         found: list[Scored | None] = [None] * len(rows)
         order = sorted(range(len(rows)), key=lambda place: (len(rows[place][0]), place))
-        for places in _by_budget(order, [len(ids) for ids, _ in rows], tokens=8192):
+        # logits of 2^25 numbers are 128 MiB
+        budget = max(256, 2**25 // self.module.get_input_embeddings().weight.shape[0])
+        for places in _by_budget(order, [len(ids) for ids, _ in rows], tokens=budget):
             width = max(len(rows[place][0]) for place in places)
             ids_BT = torch.zeros(len(places), width, dtype=torch.long)
             for row, place in enumerate(places):
@@ -371,9 +373,9 @@ def _by_budget(order: list[int], lengths: list[int], *, tokens: int) -> list[lis
 class Torch(Backend):
     """Run the model in this process with PyTorch."""
 
-    max_active: int = Field(8, ge=1)
+    max_active: int = Field(default=8, ge=1)
     """Requests that take turns; more wait."""
-    max_waiting: int = Field(64, ge=1)
+    max_waiting: int = Field(default=64, ge=1)
     """Requests that may wait; more are refused (EngineBusy)."""
     dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     """The precision of the weights while running; auto takes the file's."""
@@ -385,5 +387,9 @@ class Torch(Backend):
         if self.dtype != "auto":
             model.module.to(getattr(torch, self.dtype))
         return TorchEngine(
-            model.module, model.tokenizer, name=Path(folder).name, max_active=self.max_active, max_waiting=self.max_waiting
+            model.module,
+            model.tokenizer,
+            name=Path(folder).name,
+            max_active=self.max_active,
+            max_waiting=self.max_waiting,
         )

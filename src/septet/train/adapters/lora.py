@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["Lora"]
 
 TARGETS: dict[str, dict[str, tuple[str, ...]]] = {
-    "llama": {"attention": ("q_proj", "k_proj", "v_proj", "o_proj"), "feed-forward": ("gate_proj", "up_proj", "down_proj")},
+    "llama": {
+        "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
+        "feed-forward": ("gate_proj", "up_proj", "down_proj"),
+    },
     "gpt2": {"attention": ("attn.c_attn", "attn.c_proj"), "feed-forward": ("mlp.c_fc", "mlp.c_proj")},
     "falcon": {"attention": ("query_key_value", "dense"), "feed-forward": ("dense_h_to_4h", "dense_4h_to_h")},
     "opt": {"attention": ("q_proj", "k_proj", "v_proj", "out_proj"), "feed-forward": ("fc1", "fc2")},
-    "gpt_neox": {"attention": ("query_key_value", "attention.dense"), "feed-forward": ("dense_h_to_4h", "dense_4h_to_h")},
+    "gpt_neox": {
+        "attention": ("query_key_value", "attention.dense"),
+        "feed-forward": ("dense_h_to_4h", "dense_4h_to_h"),
+    },
     "phi": {"attention": ("q_proj", "k_proj", "v_proj", "dense"), "feed-forward": ("fc1", "fc2")},
 }
 """The linear maps of an attention block and of a feed-forward block, by model type."""
@@ -43,11 +49,11 @@ class Lora(Adapter):
 
     peak: ClassVar[float] = 5e-3
 
-    rank: int = Field(16, ge=1)
+    rank: int = Field(default=16, ge=1)
     """Rank of the update; its parameters are rank x (in + out) for each weight."""
-    alpha: float | None = Field(None, gt=0)
+    alpha: float | None = Field(default=None, gt=0)
     """The update is scaled by alpha / rank; none: alpha is twice the rank."""
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the adapter's inputs that are dropped while training."""
     targets: Literal["all", "attention"] | tuple[str, ...] = "all"
     """Which weights: of attention and feed-forward, of attention alone, or ends of module names."""

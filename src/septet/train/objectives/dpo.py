@@ -31,14 +31,14 @@ __all__ = ["Dpo"]
 class Dpo(PairObjective):
     """-log sigmoid of beta times the difference of the log-ratios, mean over pairs."""
 
-    beta: float = Field(0.1, gt=0)
+    beta: float = Field(default=0.1, gt=0)
     """How strongly the model is held to its reference: higher keeps it closer."""
 
     def rewards(self, compared: Compared) -> tuple[Tensor, Tensor]:
         """Return beta * (log p - log p_ref) [P] of the preferred and of the other answers."""
         return (
-            self.beta * (compared.chosen_P - compared.reference_chosen_P),
-            self.beta * (compared.rejected_P - compared.reference_rejected_P),
+            self.beta * (compared.chosen - compared.reference_chosen),
+            self.beta * (compared.rejected - compared.reference_rejected),
         )
 
     def loss(self, batch: Batch, model: Model, state: State, **frozen: Model) -> dict[str, Term]:
