@@ -58,6 +58,8 @@ def variations(component: Component, folder: Path, place: str = "") -> Iterator[
         path, current, varied = f"{place}{name}", getattr(component, name), 0
         if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
             continue  # there is no other value yet
+        if _only_one(field.annotation):
+            continue  # nor another kind
         for value in _values(field.annotation, field.metadata, current, folder):
             changed = _with(component, name, value)
             if changed is not None and getattr(changed, name) != current:
@@ -72,6 +74,14 @@ def variations(component: Component, folder: Path, place: str = "") -> Iterator[
                 changed = _with(component, name, other)
                 if changed is not None:
                     yield inner, changed
+
+
+def _only_one(annotation: Any) -> bool:
+    """A family with a single kind that has no fields."""
+    if not (isinstance(annotation, type) and issubclass(annotation, Component) and annotation.__is_family__):
+        return False
+    kinds = registry.names(annotation.drawer)
+    return len(kinds) == 1 and not registry.find(annotation.drawer, kinds[0]).model_fields  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _with(component: Component, name: str, value: Any) -> Component | None:
