@@ -134,7 +134,7 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
             (folder / name / "text.txt").write_text(name)
             yield str(folder / name)
     elif annotation is str or annotation is Any:
-        yield from ("words", "other", "$ref", "auto", "none", "text", "pydantic")
+        yield from ("words", "other", "$ref", "auto", "none", "text", "pydantic", "About: {question}")
     elif isinstance(annotation, type) and issubclass(annotation, Component):
         if isinstance(current, Component):
             yield from (other for _, other in variations(current, folder))
