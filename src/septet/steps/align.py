@@ -1,4 +1,4 @@
-"""align: makes a fine-tuned model prefer right answers, from preference pairs; direct preference optimisation (DPO).
+"""Makes a fine-tuned model prefer right answers, from preference pairs; direct preference optimisation (DPO).
 
 The reference is the fine-tuned model itself: its weights are merged, a fresh adapter is attached, and the first loss is ln 2. The
 result is an ordinary model folder with merged weights. It samples nothing while training and needs no reward model.

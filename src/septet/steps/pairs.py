@@ -1,4 +1,4 @@
-"""pairs: makes preference pairs from a data set: the right answer against a wrong one.
+"""Makes preference pairs from a data set: the right answer against a wrong one.
 
 Two kinds. "weaker": what a weaker model wrote to the question. "neighbour": the right answer to a near question about another
 document (near by the words of names and questions), which is fluent, of the same form, and wrong here. Pairs whose answers
