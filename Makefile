@@ -13,7 +13,7 @@ HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 ifeq ($(HAS_GPU)$(filter Darwin,$(shell uname)),)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 
 .PHONY: help demo test test-slow check format bench docs clean
 

@@ -36,7 +36,7 @@ def members() -> list[tuple[type[Component], str]]:
     return [(family, name) for family in families() for name in registry.names(family.drawer)]
 
 
-REQUIRED_TOGETHER = {"steps/dataset": {"corpus": "$first"}}
+REQUIRED_TOGETHER = {"steps/dataset": {"corpus": "$first"}, "steps/evaluate": {"corpus": "$first"}}
 """Fields without which a component refuses its defaults, by drawer and kind."""
 
 
@@ -58,6 +58,8 @@ def variations(component: Component, folder: Path, place: str = "") -> Iterator[
         path, current, varied = f"{place}{name}", getattr(component, name), 0
         if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
             continue  # there is no other value yet
+        if _only_one(field.annotation):
+            continue  # nor another kind
         for value in _values(field.annotation, field.metadata, current, folder):
             changed = _with(component, name, value)
             if changed is not None and getattr(changed, name) != current:
@@ -72,6 +74,14 @@ def variations(component: Component, folder: Path, place: str = "") -> Iterator[
                 changed = _with(component, name, other)
                 if changed is not None:
                     yield inner, changed
+
+
+def _only_one(annotation: Any) -> bool:
+    """A family with a single kind that has no fields."""
+    if not (isinstance(annotation, type) and issubclass(annotation, Component) and annotation.__is_family__):
+        return False
+    kinds = registry.names(annotation.drawer)
+    return len(kinds) == 1 and not registry.find(annotation.drawer, kinds[0]).model_fields  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _with(component: Component, name: str, value: Any) -> Component | None:
@@ -124,7 +134,7 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
             (folder / name / "text.txt").write_text(name)
             yield str(folder / name)
     elif annotation is str or annotation is Any:
-        yield from ("words", "other", "$ref", "auto", "none", "text", "pydantic")
+        yield from ("words", "other", "$ref", "auto", "none", "text", "pydantic", "About: {question}")
     elif isinstance(annotation, type) and issubclass(annotation, Component):
         if isinstance(current, Component):
             yield from (other for _, other in variations(current, folder))

@@ -85,6 +85,27 @@ def test_a_public_class_names_what_it_inherits_from_a_private_one():
     assert not found["m._Base.own"].public
 
 
+def test_heirs_of_a_public_class_give_other_names():
+    source = """
+    class Executor:
+        "Runs things."
+        def submit(self, fn):
+            "Submit fn."
+        def stop(self):
+            "Stop."
+    class Threads(Executor):
+        "Threads."
+        def submit(self, fn):
+            return None
+        def stop(self):
+            "Stop all threads."
+    """
+    found = named(m=source)
+    assert found["m.Executor.submit"].aliases == ("m.Threads.submit",)
+    assert found["m.Executor.stop"].aliases == ()
+    assert found["m.Threads.stop"].object.doc == "Stop all threads."
+
+
 def test_names_made_on_first_use_are_seen():
     lazy = """
     __all__ = ("Pool",)

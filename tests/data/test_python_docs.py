@@ -5,6 +5,7 @@ python -m pytest tests/data/test_python_docs.py
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -110,6 +111,27 @@ def test_compiled_names(docs: dict[str, Document], name: str, says: str):
     assert says in docs[name].text
     assert docs[name].file
     assert docs[name].line == 0
+
+
+@pytest.mark.parametrize(
+    "module", "asyncio collections contextlib functools hashlib json os pathlib random re threading".split()
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="other names exist there")
+def test_public_names_are_what_running_code_finds(docs: dict[str, Document], module: str):
+    """The names were found without importing; importing must find the same."""
+    elsewhere = {"asyncio.windows_events", "asyncio.windows_utils", "asyncio.IocpProactor", "asyncio.ProactorEventLoop"}
+    elsewhere |= {"os.add_dll_directory"}
+    checked = 0
+    for name, doc in docs.items():
+        if doc.group != module or not doc.public or name.startswith(tuple(elsewhere)):
+            continue
+        parent = importlib.import_module(module)
+        for part in name.split(".")[1:]:
+            if not hasattr(parent, part):
+                importlib.import_module(f"{parent.__name__}.{part}")
+            parent = getattr(parent, part)
+        checked += 1
+    assert checked > 3
 
 
 def test_form_of_a_document(docs: dict[str, Document]):

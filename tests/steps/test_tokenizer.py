@@ -104,7 +104,7 @@ def test_the_step(tmp_path: Path):
     inputs = {"corpus": corpus(tmp_path / "corpus", TEXTS, ["other text"])}
     facts = step.run(Work(out=tmp_path / "out", state=tmp_path / "state", emit=messages.append), **inputs)
     assert facts["tokens"] == 320
-    assert facts["train_bytes_per_token"] > facts["held_out_bytes_per_token"] > 1
+    assert facts["train_bytes_per_token"] > facts["held_out_bytes_per_token"] >= 1
     assert facts["train_tokens"] > 0
     assert 0 < facts["unused_tokens"] < 314
 

@@ -51,7 +51,7 @@ def test_every_step_is_a_command_whose_options_are_its_fields(name, septet):
         assert f"--{field.replace('_', '-')}" in done.stdout
 
 
-HEAVY = ("torch", "transformers", "numpy", "fastapi", "nicegui", "tokenizers", "peft", "sentence_transformers", "scipy")
+HEAVY = ("torch", "transformers", "fastapi", "nicegui", "tokenizers", "peft", "sentence_transformers", "scipy")
 
 
 @pytest.mark.parametrize("args", [["--help"], ["ls"], ["--version"], ["finetune", "--help"], ["run", "--help"]])

@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,13 @@ from septet.core.store import Store
 
 __all__ = ["Settings", "main"]
 
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
 COMMANDS = "septet.cli.commands"
 STEPS = "septet.steps"
 
@@ -113,8 +121,10 @@ def septet(ctx: click.Context, home: Path, offline: bool, as_json: bool, verbose
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; the console script's entry point."""
     # libraries that phone home or print banners are told not to, before any of them is imported
-    for name, value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("DO_NOT_TRACK", "1"), ("TOKENIZERS_PARALLELISM", "true")):
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    # peft asks transformers for a name that it renamed; nothing that a user could do anything about
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\b")
     arguments = list(sys.argv[1:] if args is None else args)
     try:
         status = septet.main(args=arguments, prog_name="septet", standalone_mode=False)

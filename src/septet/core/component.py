@@ -275,7 +275,7 @@ def _essence(value: Any, ids: Mapping[str, str]) -> Any:
         return {
             name: _essence(v, ids)
             for name, (v, field) in fields.items()
-            if field.is_required() or v != field.get_default()
+            if field.is_required() or v != field.get_default(call_default_factory=True)
         }
     return _plain(value, ids)
 

@@ -13,12 +13,13 @@ What it is not: a mixer of corpora. Order is decided later, by `septet.data.batc
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-__all__ = ["IGNORE", "PackReport", "Row", "Sample", "pack", "text_sample"]
+__all__ = ["IGNORE", "PackReport", "Row", "Sample", "pack", "text_sample", "text_samples"]
 
 IGNORE = -100
 
@@ -118,3 +119,21 @@ def _row(samples: list[Sample], context: int, pad: int) -> Row:
         start = end
     positions[start:] = np.arange(context - start)
     return Row(ids, labels, positions, start)
+
+
+def text_samples(texts: Iterable[str], tokenizer: Any) -> Iterator[Sample]:
+    """Yield one sample a document. Text that looks like a special token stays text."""
+    batch: list[str] = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == 256:
+            yield from _samples(batch, tokenizer)
+            batch = []
+    if batch:
+        yield from _samples(batch, tokenizer)
+
+
+def _samples(texts: list[str], tokenizer: Any) -> Iterator[Sample]:
+    # long documents are cut later, so the tokenizer's warning about its longest sequence would mislead
+    found = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+    return (text_sample(tokens, separator=tokenizer.eos_token_id) for tokens in found)

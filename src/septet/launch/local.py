@@ -24,15 +24,27 @@ from typing import Any
 from septet import __version__
 from septet.core.artifact import Artifact, write_json
 from septet.core.errors import Stopped, StoreError, nearest
-from septet.core.events import Event, Message, RunFinished, RunStarted, StepFailed, StepFinished, StepKept, StepStarted
+from septet.core.events import (
+    Event,
+    Message,
+    Progress,
+    RunFinished,
+    RunStarted,
+    StepFailed,
+    StepFinished,
+    StepKept,
+    StepStarted,
+)
 from septet.core.recipe import Planned, Recipe, plan
 from septet.core.step import Runtime, Work
 from septet.core.store import Store, space_errors
+from septet.ops.report import write_report
 from septet.ops.sink import Sink
 
 __all__ = ["Run", "load_run", "newest_run", "run_recipe"]
 
 RUN = "run.json"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,11 @@ def run_recipe(
     runtime = runtime or Runtime()
     began = time.monotonic()
 
+    heard: list[Event] = []
+
     def emit(event: Event) -> None:
+        if not isinstance(event, Progress):
+            heard.append(event)  # for the report; progress would be thousands
         for sink in sinks:
             sink.on(event)
 
@@ -76,8 +92,13 @@ def run_recipe(
                 inputs = {role: _input(store, id) for role, id in planned.inputs.items()}
                 artifacts[planned.name] = _make(planned, inputs, store, runtime, emit, stopping)
                 store.point(recipe.name, planned.name, planned.id)
-            run = _record(recipe, artifacts, store) if report else Run(recipe.name, artifacts, {}, store.home)
-            emit(RunFinished(recipe=recipe.name, seconds=time.monotonic() - began))
+            emit(finished := RunFinished(recipe=recipe.name, seconds=time.monotonic() - began))
+            if not report:
+                return Run(recipe.name, artifacts, {}, store.home)
+            run = _record(recipe, artifacts, store)
+            write_report(
+                store, run.name, artifacts, list(artifacts), [*heard, finished], run.folder / REPORT, serve=run.serve
+            )
             return run
     finally:
         for sink in sinks:

@@ -62,5 +62,9 @@ class Family(Component):
         """Derive sizes and training settings from depth and the vocabulary's size."""
 
     @abstractmethod
+    def sizes(self, depth: int, width: int) -> dict[str, int]:
+        """Return the fields of the dial that follow from a width."""
+
+    @abstractmethod
     def config(self, dial: Dial, tokenizer: Any) -> Any:
         """Return the transformers configuration for a dial; special token ids come from the tokenizer."""

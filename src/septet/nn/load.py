@@ -15,7 +15,7 @@ import torch
 
 from septet.core.errors import DataError
 from septet.nn.device import pick_device
-from septet.nn.model import Model
+from septet.nn.model import Model, quiet_bars
 
 __all__ = ["open_config", "open_model", "open_tokenizer"]
 
@@ -61,10 +61,11 @@ def open_tokenizer(folder: str | Path) -> Any:
         raise DataError(f"its tokenizer does not open: {error}", file=folder) from error
 
 
-def open_model(folder: str | Path, *, device: str = "auto", dtype: torch.dtype = torch.float32) -> Model:
+def open_model(folder: str | Path, *, device: str = "auto", dtype: torch.dtype | str = torch.float32) -> Model:
     """Open a causal language model and its tokenizer from a folder, in evaluation mode.
 
-    dtype: the type of the weights; float32 to train (master weights). Raises DataError naming what is missing.
+    dtype: the type of the weights; float32 to train (master weights), "auto" for the file's own.
+    Raises DataError naming what is missing.
     """
     from transformers import AutoModelForCausalLM  # 2 s to import
 
@@ -79,6 +80,7 @@ def open_model(folder: str | Path, *, device: str = "auto", dtype: torch.dtype =
         )
         raise DataError(f"it has no weights in safetensors (*.safetensors).{found}", file=folder)
     tokenizer = open_tokenizer(folder)
+    quiet_bars()
     try:
         module = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True

@@ -25,13 +25,20 @@ from torch import Tensor, nn
 
 from septet.nn.cross_entropy import nll_each, nll_sum
 
-__all__ = ["IGNORE", "Model", "Outputs"]
+__all__ = ["IGNORE", "Model", "Outputs", "quiet_bars"]
 
 IGNORE = -100
 """The label of a position that predicts nothing."""
 
 ISOLATING = frozenset({"llama", "qwen2", "qwen3", "mistral", "gpt2"})
 """Model types where restarting `position_ids` alone keeps packed documents apart (tested); others get an explicit mask."""
+
+
+def quiet_bars() -> None:
+    """Silence transformers' own progress bars; progress is told through events."""
+    from transformers.utils import logging  # already imported wherever there is a model
+
+    logging.disable_progress_bar()
 
 
 @dataclass(frozen=True)
@@ -185,5 +192,6 @@ class Model:
         A peft model must be merged first (`merge_and_unload`); its adapter is saved by who attached it.
         """
         assert self.base is self.module, "merge the adapter before saving the model"
+        quiet_bars()
         self.module.save_pretrained(str(folder))  # type: ignore[operator]
         self.tokenizer.save_pretrained(str(folder))

@@ -3,7 +3,7 @@
 Writes `documents.jsonl` (everything the source offers, as read: what an index holds), `train.jsonl` and `held_out.jsonl`
 (after the filters), `dropped.jsonl` and `report.json` (what was dropped or changed, and why). It makes no tokens.
 
-    septet corpus --source python-docs --filters '["normalise", "docstrings", "exact-dedup", "pii"]'
+    septet corpus --source python-docs --filters normalise --filters docstrings --filters exact-dedup --filters pii
 """
 
 from __future__ import annotations

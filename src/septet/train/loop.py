@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from septet.core.artifact import make_id
-from septet.core.errors import SeptetError
+from septet.core.errors import SeptetError, Stopped
 from septet.core.step import Work
 from septet.data.batches import Stream
 from septet.nn.model import Model
@@ -166,14 +166,17 @@ class _Run:
             per_step = seconds / max(1, self.step - timed_from[1])
             if self.checkpoint_every is None and self.step - timed_from[1] >= 3:
                 self.checkpoint_every = max(1, round(CHECKPOINT_SECONDS / max(per_step, 1e-3)))
-            stopping = self.work.stopping()
-            if stopping or last or (self.checkpoint_every and self.step % self.checkpoint_every == 0):
+            if last or (self.checkpoint_every and self.step % self.checkpoint_every == 0):
                 self._save()
-            metrics = {"loss": record["loss"], **record.get("held_out", {})}
+            metrics = {"loss": record["loss"]}
+            metrics |= {f"held_out_{name}": value for name, value in record.get("held_out", {}).items()}
             if self.step > timed_from[1]:
                 metrics["tokens_per_second"] = (self.tokens - timed_from[2]) / max(seconds, 1e-9)
-                metrics["seconds_left"] = (plan.steps - self.step) * per_step
-            self.work.progress(self.step, plan.steps, "steps", **metrics)
+            try:
+                self.work.progress(self.step, plan.steps, "steps", **metrics)
+            except Stopped:
+                self._save()
+                raise
         seconds = time.perf_counter() - began
         model.module.eval()
         held_out = next((record["held_out"] for record in reversed(self.curve) if "held_out" in record), {})

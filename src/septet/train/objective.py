@@ -13,14 +13,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
-
-import torch
-from numpy.random import Generator
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from septet.core.component import Component
-from septet.nn.model import Model
+
+if TYPE_CHECKING:  # torch takes 1.5 s to import, and a recipe with an objective in it is parsed without
+    import torch
+    from numpy.random import Generator
+    from torch import Tensor
+
+    from septet.nn.model import Model
 
 __all__ = ["Batch", "Objective", "State", "Term"]
 

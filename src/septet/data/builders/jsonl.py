@@ -4,7 +4,7 @@ Read, row by row: {"messages": [{"role", "content"}]}; ShareGPT {"conversations"
 {"instruction", "input", "output"}; {"prompt", "completion"} or {"prompt", "response"}; {"question", "answer"}. Text only: rows
 that call tools or hold pictures are refused with file and row. Reserved tokens inside a text are taken out and counted.
 
-    septet dataset --builder.kind jsonl --builder.path rows.jsonl
+    septet dataset --builder '{kind: jsonl, path: rows.jsonl}'
 """
 
 from __future__ import annotations

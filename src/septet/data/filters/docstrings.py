@@ -2,7 +2,7 @@
 
 Short docstrings stay: many good ones have fewer than twenty words, so rules made for web pages would drop the best answers.
 
-    septet corpus --source python-docs --filters '["docstrings"]'
+    septet corpus --source python-docs --filters docstrings
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Texts are compared after Unicode NFKC, case folding and joining of white space. Which one stays does not depend on the order
 of the documents. Near duplicates are not found. It holds the documents in memory until it has seen the last one.
 
-    septet corpus --source.kind jsonl --source.path rows.jsonl --filters '["exact-dedup"]'
+    septet corpus --source '{kind: jsonl, path: rows.jsonl}' --filters exact-dedup
 """
 
 from __future__ import annotations

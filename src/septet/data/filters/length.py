@@ -1,6 +1,6 @@
 """Drops documents that are too short or too long, counted in words.
 
-septet corpus --source.kind jsonl --source.path rows.jsonl --filters '[{"kind": "length", "min_words": 5}]'
+septet corpus --source '{kind: jsonl, path: rows.jsonl}' --filters '{kind: length, min_words: 5}'
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Letters, case and spaces inside a line stay as they are, so that code examples survive. Documents without text are dropped.
 
-    septet corpus --source python-docs --filters '["normalise"]'
+    septet corpus --source python-docs --filters normalise
 """
 
 from __future__ import annotations

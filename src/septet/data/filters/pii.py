@@ -3,7 +3,7 @@
 Addresses as people write them (local@domain.tld), also percent-encoded or after "mailto:". It finds no names, telephone
 numbers or postal addresses, and no address that is spelt out ("name at example dot org"). An index keeps the text as read.
 
-    septet corpus --source python-docs --filters '[{"kind": "pii", "on_match": "redact"}]'
+    septet corpus --source python-docs --filters '{kind: pii, on_match: redact}'
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,9 @@ METHODS_AS_FUNCTIONS = {
     "multiprocessing": ("multiprocessing.context:BaseContext",),
     "turtle": ("turtle:RawTurtle", "turtle:_Screen"),
 }
+
+# So many heirs in the same package give a method of a public class another name: ThreadPoolExecutor.submit.
+LENT = 4
 
 Target = tuple[str, str]  # ("module", name), ("object", key), ("instance", class key)
 
@@ -297,9 +301,9 @@ def _candidates(names: Names) -> dict[str, set[tuple[str, str, bool]]]:
 def public_names(modules: Mapping[str, Module]) -> list[Named]:
     """Every documented object under the best of its names, sorted by name. An object counts once, a name counts once.
 
-    Aliases are the defining name and the other offered names. public is False where a part of the best name is private or
-    the module is not for users. A public name that a module's complete `__all__` leaves out is kept, with listed=False:
-    the library reference documents some of those.
+    Aliases are the defining name, the other offered names, and names under classes that inherit the method. public is False
+    where a part of the best name is private or the module is not for users. A public name that a module's complete `__all__`
+    leaves out is kept, with listed=False: the library reference documents some of those.
     """
     names = Names(modules)
     offered = _candidates(names)
@@ -332,6 +336,7 @@ def public_names(modules: Mapping[str, Module]) -> list[Named]:
 
     for key in names.objects:
         settle(key)
+    lent: Counter[str] = Counter()
     for heir_key, inherited in _inherited(names, chosen):
         heir_module, heir_name, _, _ = chosen[heir_key]
         for member, key in inherited:
@@ -340,8 +345,11 @@ def public_names(modules: Mapping[str, Module]) -> list[Named]:
                 better = f"{heir_name}.{member}"
                 unlisted.discard(key)
                 chosen[key] = (heir_module, better, True, [*aliases, _full(module, name)])
-            elif _full(heir_module, f"{heir_name}.{member}") not in aliases:
-                aliases.append(_full(heir_module, f"{heir_name}.{member}"))
+                continue
+            alias = _full(heir_module, f"{heir_name}.{member}")
+            if alias not in aliases and lent[key] < LENT and heir_module.split(".")[0] == module.split(".")[0]:
+                lent[key] += 1
+                aliases.append(alias)
 
     rows = []
     for key, (module, name, public, aliases) in chosen.items():
@@ -369,7 +377,7 @@ def _once(rows: Iterable[Named]) -> Iterator[Named]:
 def _inherited(
     names: Names, chosen: Mapping[str, tuple[str, str, bool, list[str]]]
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Public classes, short names first, with the documented methods that come from classes that are not public."""
+    """Public classes, short names first, with the documented methods that come from the classes they inherit from."""
     heirs = [key for key, (_, _, public, _) in chosen.items() if public and names.objects[key].type == "class"]
     heirs.sort(key=lambda key: (chosen[key][0].count("."), len(chosen[key][1]), chosen[key][0], chosen[key][1]))
     for heir in heirs:
@@ -380,7 +388,6 @@ def _inherited(
                 if name in seen or name.startswith("_") or not names.objects[key].doc:
                     continue
                 seen.add(name)
-                if not chosen[base][2]:
-                    found.append((name, key))
+                found.append((name, key))
         if found:
             yield heir, found

@@ -4,7 +4,7 @@ A section is named by its headings, "Guide > Installing > Linux"; a text file by
 read, nor is anything that a link points to outside the folder; files that are not UTF-8 are left out and named in the
 corpus report. It reads no PDF and no office formats: convert them to text first.
 
-    septet corpus --source.kind folder --source.path docs/
+    septet corpus --source '{kind: folder, path: docs/}'
 """
 
 from __future__ import annotations

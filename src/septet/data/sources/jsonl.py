@@ -3,7 +3,7 @@
 A folder is read file by file, in the order of the names. Rows are not questions and answers: for those see the dataset
 builder of the same name.
 
-    septet corpus --source.kind jsonl --source.path rows.jsonl.gz --source.text_field body
+    septet corpus --source '{kind: jsonl, path: rows.jsonl.gz, text_field: body}'
 """
 
 from __future__ import annotations

@@ -25,19 +25,22 @@ class Llama(Family):
     def dial(self, depth: int, *, vocabulary: int) -> Dial:
         """Width is 64 x depth; feed-forward 8/3 of it, rounded up to 64; the rest follows from the parameters."""
         width = HEAD_DIM * depth
-        feed_forward = 64 * -(-8 * width // (3 * 64))
-        matrices = depth * (4 * width * width + 3 * width * feed_forward)
+        sizes = self.sizes(depth, width)
+        matrices = depth * (4 * width * width + 3 * width * sizes["feed_forward"])
         return Dial(
             depth=depth,
             vocabulary=vocabulary,
             width=width,
-            heads=max(1, width // HEAD_DIM),
-            feed_forward=feed_forward,
+            **sizes,
             context=256,
             learning_rate=3e-3,
             batch_tokens=8192,
             tokens=matrices // 2,
         )
+
+    def sizes(self, depth: int, width: int) -> dict[str, int]:
+        """Heads of 64 dimensions; feed-forward 8/3 of the width, rounded up to 64."""
+        return {"heads": max(1, width // HEAD_DIM), "feed_forward": 64 * -(-8 * width // (3 * 64))}
 
     def config(self, dial: Dial, tokenizer: Any) -> Any:
         """Return a LlamaConfig; weights are float32 until exported."""

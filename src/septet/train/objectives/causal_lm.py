@@ -11,15 +11,18 @@ What it is not: a choice of what is learned. The labels say that.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from numpy.random import Generator
 
 from septet.data.packing import IGNORE, Row
-from septet.nn.model import Model
 from septet.train.objective import Batch, Objective, State, Term
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.random import Generator
+
+    from septet.nn.model import Model
 
 __all__ = ["CausalLM"]
 
@@ -29,6 +32,8 @@ class CausalLM(Objective):
 
     def prepare(self, rows: Sequence[Row], tokenizer: Any, rng: Generator) -> Batch:
         """Stack rows [T] to int64 [B, T]; positions restart in each document, which keeps documents apart."""
+        import torch  # 1.5 s, and a recipe with an objective in it is parsed without
+
         # what every row pads at its end is not computed at all
         length = max(row.used for row in rows)
 

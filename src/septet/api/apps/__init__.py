@@ -1,0 +1,1 @@
+"""The applications that can be served: one file a kind, each an `App`."""

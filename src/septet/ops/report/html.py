@@ -1,0 +1,62 @@
+"""HTML and SVG from plain calls, escaped by default.
+
+`tag("p", text, class_="note")` escapes every text and every attribute; only what `tag` made is taken as it is. There is no way to
+insert ready HTML from outside, so nothing that a corpus or a model wrote can become markup.
+
+What it is not: a template language.
+
+    python -m pytest tests/ops/test_report.py
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+__all__ = ["Markup", "join", "tag"]
+
+_VOID = frozenset({"br", "hr", "img", "link", "meta"})
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+"""Characters that HTML does not admit; shown as the replacement character."""
+
+
+class Markup(str):
+    """Text that is HTML already. Only this module makes it."""
+
+    __slots__ = ()
+
+
+Child = Any  # text, a number, Markup, None (nothing), or an iterable of these
+
+
+def tag(name: str, /, *children: Child, **attributes: Any) -> Markup:
+    """Return an element. A trailing `_` of an attribute's name is dropped and inner ones become `-`; None leaves it out."""
+    shown = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{_clean(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if name in _VOID:
+        return Markup(f"<{name}{shown}>")
+    return Markup(f"<{name}{shown}>{join(*children)}</{name}>")
+
+
+def join(*children: Child) -> Markup:
+    """Return the children one after the other, escaped unless they are Markup."""
+    parts = []
+    for child in children:
+        if child is None:
+            continue
+        if isinstance(child, Markup):
+            parts.append(str(child))
+        elif isinstance(child, Iterable) and not isinstance(child, str):
+            parts.append(str(join(*child)))
+        else:
+            parts.append(_clean(str(child)))
+    return Markup("".join(parts))
+
+
+def _clean(text: str) -> str:
+    return escape(_FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text), quote=True)

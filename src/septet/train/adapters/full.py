@@ -1,0 +1,35 @@
+"""Every parameter learns: no adapter at all.
+
+What it is not: cheap. Optimizer states are kept for the whole model, and the model beneath is gone; where one is needed (the
+reference of DPO), its log-probabilities are computed beforehand.
+
+    septet finetune --adapter full ...
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from septet.train.adapter import Adapter
+
+if TYPE_CHECKING:
+    from septet.nn.model import Model
+
+__all__ = ["Full"]
+
+
+class Full(Adapter):
+    """All parameters of the model."""
+
+    separable: ClassVar[bool] = False
+
+    def attach(self, model: Model, *, seed: int) -> Model:
+        model.module.requires_grad_(True)
+        return model
+
+    def merge(self, model: Model) -> Model:
+        return model
+
+    def save(self, model: Model, folder: Path) -> bool:
+        return False

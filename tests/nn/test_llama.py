@@ -1,0 +1,45 @@
+"""The Llama family: the dial's figures by hand, and a configuration that makes what it says.
+
+python -m pytest tests/nn/test_llama.py
+"""
+
+from __future__ import annotations
+
+import pytest
+from tests.train.tiny import TOKENIZER
+from transformers import AutoModelForCausalLM
+
+from septet.core.errors import ComponentError
+from septet.nn.families.llama import Llama
+
+
+def test_the_dial_by_hand():
+    dial = Llama().dial(3, vocabulary=512)
+    # 64 * 3; 8/3 * 192 = 512, a multiple of 64 already
+    assert (dial.width, dial.heads, dial.feed_forward) == (192, 3, 512)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_every_depth_makes_a_model_with_tied_embeddings(depth):
+    family = Llama()
+    dial = family.dial(depth, vocabulary=512)
+    module = AutoModelForCausalLM.from_config(family.config(dial, TOKENIZER))
+    assert module.get_input_embeddings().weight is module.get_output_embeddings().weight
+    matrices = depth * (4 * dial.width**2 + 3 * dial.width * dial.feed_forward)
+    norms = (2 * depth + 1) * dial.width
+    assert module.num_parameters() == matrices + norms + 512 * dial.width
+
+
+def test_more_depth_is_more_of_everything_but_the_rate():
+    small, large = (Llama().dial(depth, vocabulary=512) for depth in (2, 8))
+    assert small.width < large.width
+    assert small.tokens < large.tokens
+    assert small.learning_rate >= large.learning_rate
+
+
+def test_given_fields_replace_derived_ones():
+    dial = Llama().dial(2, vocabulary=512)
+    assert dial.with_(context=64, tokens=None).context == 64
+    assert dial.with_(tokens=None) == dial
+    with pytest.raises(ComponentError, match="do not fit"):
+        dial.with_(heads=3)
