@@ -8,6 +8,7 @@ from tiny_chat import artifact, contents, pair_rows, save_model, work_at, write_
 from transformers import AutoModelForCausalLM
 
 from septet.core.errors import ComponentError, DataError, Stopped
+from septet.core.step import Step
 from septet.steps.align import Align
 
 FIELDS = {"model": "$chat", "pairs": "$pairs", "epochs": 4, "batch_size": 8, "learning_rate": 1e-2}
@@ -64,8 +65,8 @@ def test_without_an_adapter_the_reference_is_computed_beforehand(inputs, tmp_pat
 
 
 def test_what_cannot_be_aligned_is_said(inputs, tmp_path):
-    with pytest.raises(ComponentError, match="'supervised' does not learn from pairs"):
-        Align(**{**FIELDS, "objective": "supervised"}).run(work_at(tmp_path), **inputs)
+    with pytest.raises(ComponentError, match="objective: 'supervised' does not learn from pairs"):
+        Step.parse({"kind": "align", "model": "$chat", "pairs": "$pairs", "objective": "supervised"})
     bad = write_rows(tmp_path / "bad" / "train.jsonl", [{"prompt": [], "chosen": "a", "rejected": "b"}]).parent
     with pytest.raises(DataError, match=r"train.jsonl, row 1: .*prompt"):
         Align(**FIELDS).run(work_at(tmp_path), model=inputs["model"], pairs=artifact(bad, "pairs"))

@@ -1,4 +1,4 @@
-"""align: makes a fine-tuned model prefer right answers, from preference pairs; direct preference optimisation (DPO).
+"""Makes a fine-tuned model prefer right answers, from preference pairs; direct preference optimisation (DPO).
 
 The reference is the fine-tuned model itself: its weights are merged, a fresh adapter is attached, and the first loss is ln 2. The
 result is an ordinary model folder with merged weights. It samples nothing while training and needs no reward model.
@@ -13,21 +13,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from septet.core.artifact import Artifact, Fact
 from septet.core.component import ModelRef, PairsRef
-from septet.core.errors import ComponentError, DataError
+from septet.core.errors import DataError
 from septet.core.step import Step, Work
 from septet.steps.finetune import read_some, save_adapted, steps_of
 from septet.steps.pretrain import curve_rows
 from septet.train.adapter import Adapter
 from septet.train.objective import Objective
+from septet.train.preference import PairObjective
 
 if TYPE_CHECKING:
     from septet.nn.model import Model
     from septet.train.objective import Batch
-    from septet.train.preference import Pair, PairObjective
+    from septet.train.preference import Pair
     from septet.train.runtime import Settled
 
 __all__ = ["Align"]
@@ -62,21 +63,25 @@ class Align(Step):
     seed: int = 0
     """Order of the pairs, and the adapter's first values."""
 
+    @field_validator("objective")
+    @classmethod
+    def _learns_from_pairs(cls, objective: Objective) -> Objective:
+        if not isinstance(objective, PairObjective):
+            raise ValueError(f"'{objective.kind}' does not learn from pairs; align needs one that does, such as dpo.")
+        return objective
+
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
-        """Errors: DataError for a row that is no pair; ComponentError for an objective that is not one over pairs."""
+        """Errors: DataError for a row that is no pair; ComponentError for an adapter without a place."""
         from septet.data.batches import Batches  # torch and transformers: 3 s
         from septet.infer.chat import prepare_for_chat
         from septet.nn.load import open_model
         from septet.train.loop import fit
         from septet.train.plan import Plan
-        from septet.train.preference import PairObjective, prepare_pairs
+        from septet.train.preference import prepare_pairs
         from septet.train.runtime import settle
 
         objective = self.objective
-        if not isinstance(objective, PairObjective):
-            raise ComponentError(
-                f"objective: '{objective.kind}' does not learn from pairs; align needs one that does, such as dpo."
-            )
+        assert isinstance(objective, PairObjective), "checked with the fields"
         settled = settle(work.runtime)
         model = open_model(inputs["model"].path, device=work.runtime.device)
         prepare_for_chat(model.module, model.tokenizer)

@@ -1,4 +1,4 @@
-"""finetune: teaches a model to answer, from rows of questions and answers; loss on the answers only.
+"""Teaches a model to answer, from rows of questions and answers; loss on the answers only.
 
 The result is an ordinary model folder with merged weights and a chat template; what was learned is also kept alone under `adapter/`
 in peft's layout. It makes no preference pairs, and a model of a few million parameters learns the manner, hardly the knowledge.

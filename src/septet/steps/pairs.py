@@ -1,4 +1,4 @@
-"""pairs: makes preference pairs from a data set: the right answer against a wrong one.
+"""Makes preference pairs from a data set: the right answer against a wrong one.
 
 Two kinds. "weaker": what a weaker model wrote to the question. "neighbour": the right answer to a near question about another
 document (near by the words of names and questions), which is fluent, of the same form, and wrong here. Pairs whose answers
@@ -113,6 +113,7 @@ class Pairs(Step):
         """Return the weaker model's answers by part and place. Blocks of questions are fixed by their order, each is answered in
         one batch and written to `work.state`, so that a run that goes on gives the same answers."""
         from septet.infer.engines.torch import Torch  # torch and transformers: 3 s
+        from septet.train.runtime import settle
 
         found: dict[str, dict[int, str]] = {part: {} for part in asked}
         blocks = [
@@ -123,7 +124,8 @@ class Pairs(Step):
         ]
         if not blocks:
             return found
-        _forget_other_worlds(work)
+        settled = settle(work.runtime)
+        _forget_other_worlds(work, device=settled.device.type, threads=settled.threads)
         with Torch().open(weak.path, device=work.runtime.device) as engine:
             for number, (part, places) in enumerate(blocks):
                 path = work.state / f"weaker-{number:05d}.json"
@@ -191,12 +193,12 @@ def _same(one: str, other: str) -> bool:
     return one.split() == other.split()
 
 
-def _forget_other_worlds(work: Work) -> None:
+def _forget_other_worlds(work: Work, **machine: object) -> None:
     """Drop blocks that were written with other versions or threads: mixed with new ones they would be no one's answers."""
     import torch
     import transformers
 
-    world = {"torch": torch.__version__, "transformers": transformers.__version__, "threads": torch.get_num_threads()}
+    world = {"torch": torch.__version__, "transformers": transformers.__version__, **machine}
     path = work.state / "world.json"
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != world:
         work.log("The answers so far were written with other versions or threads; starting again from the beginning.")
