@@ -30,6 +30,12 @@ def test_every_depth_makes_a_model_with_tied_embeddings(depth):
     assert module.num_parameters() == matrices + norms + 512 * dial.width
 
 
+def test_untied_has_a_second_table():
+    dial = Llama().dial(1, vocabulary=512)
+    tied, untied = (AutoModelForCausalLM.from_config(Llama(tied=t).config(dial, TOKENIZER)) for t in (True, False))
+    assert untied.num_parameters() - tied.num_parameters() == 512 * dial.width
+
+
 def test_more_depth_is_more_of_everything_but_the_rate():
     small, large = (Llama().dial(depth, vocabulary=512) for depth in (2, 8))
     assert small.width < large.width

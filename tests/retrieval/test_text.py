@@ -36,10 +36,9 @@ def test_literals() -> None:
 
 
 def test_frame_takes_the_asking_off() -> None:
-    pattern = "How do I {question} in Python?"
-    assert frame("how can I join two paths?", pattern) == "How do I join two paths in Python?"
-    assert frame("join two paths", pattern) == "How do I join two paths in Python?"
-    assert frame("???", pattern) == "???"
+    assert frame("how can I join two paths?", "Python") == "How do I join two paths in Python?"
+    assert frame("join two paths", "Python") == "How do I join two paths in Python?"
+    assert frame("???", "Python") == "???"
 
 
 def test_paragraphs_and_encoder_text() -> None:

@@ -23,7 +23,7 @@ def _work(folder: Path, events: list) -> Work:
 
 def test_an_index_without_an_encoder_says_so(tmp_path: Path) -> None:
     events: list = []
-    step = Step.parse({"kind": "index", "corpus": "$text", "encoder": "none", "frame": "What about {question}?"})
+    step = Step.parse({"kind": "index", "corpus": "$text", "encoder": "none", "about": "Gardens"})
     documents = [
         Document(id="Setup", name="Setup", text="Turn the red valve."),
         Document(id="p", text="x", public=False),
@@ -34,7 +34,7 @@ def test_an_index_without_an_encoder_says_so(tmp_path: Path) -> None:
     assert any("BM25 alone" in getattr(event, "text", "") for event in events)
     with SearchIndex(tmp_path / "out") as index:
         assert index.search(["which valve?"], 3)[0][0].document.name == "Setup"
-    assert json.loads((tmp_path / "out" / "index.json").read_text())["frame"] == "What about {question}?"
+    assert json.loads((tmp_path / "out" / "index.json").read_text())["about"] == "Gardens"
     assert not (tmp_path / "out" / "vectors.npy").exists()
 
 
@@ -51,12 +51,12 @@ def test_usage_is_counted_and_not_searched(tmp_path: Path) -> None:
         assert index.search(["secretword"], 3) == [[]]
 
 
-def test_nothing_public_and_a_frame_without_a_place(tmp_path: Path) -> None:
+def test_nothing_public_and_an_unknown_field(tmp_path: Path) -> None:
     step = Step.parse({"kind": "index", "corpus": "$text", "encoder": "none"})
     with pytest.raises(DataError, match="public"):
         step.run(_work(tmp_path, []), corpus=_corpus(tmp_path / "corpus", [Document(id="p", text="x", public=False)]))
-    with pytest.raises(ComponentError, match="frame"):
-        Step.parse({"kind": "index", "corpus": "$text", "frame": "no place"})
+    with pytest.raises(ComponentError, match="encoder"):
+        Step.parse({"kind": "index", "corpus": "$text", "encoders": "none"})
 
 
 def test_weights_enter_the_identity() -> None:

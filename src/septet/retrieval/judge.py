@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from septet.core.errors import DataError, SeptetError
 from septet.retrieval.answer import Answerer
@@ -149,7 +150,7 @@ def wilson(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, floa
     return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
 
-def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
+def auroc(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
     """Return the probability that a positive scores above a negative, ties counting half (Mann-Whitney).
 
     >>> auroc([0.9, 0.4], [0.4, 0.1])

@@ -24,6 +24,7 @@ __all__ = [
     "split_name",
     "terms",
     "title",
+    "words",
 ]
 
 STOP_WORDS = frozenset(
@@ -79,14 +80,14 @@ def encoder_text(document: Document) -> str:
     return f"{title(document)}: {paragraphs(document)[0]}"
 
 
-def frame(question: str, pattern: str) -> str:
-    """Return the question put into a pattern that says what the documents are about; its own "how do I" is taken off first.
+def frame(question: str, about: str) -> str:
+    """Return the question as a whole sentence that says what the documents are about; its own "how do I" is taken off first.
 
-    >>> frame("how can I join two paths?", "How do I {question} in Python?")
+    >>> frame("how can I join two paths?", "Python")
     'How do I join two paths in Python?'
     """
     core = _ASKING.sub("", question.strip()).rstrip("?.! ")
-    return pattern.replace("{question}", core) if core else question
+    return f"How do I {core} in {about}?" if core else question
 
 
 def words(text: str) -> list[str]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
-from pydantic import Field
-
 from septet.core.artifact import Artifact, Fact
 from septet.core.component import CorpusRef
 from septet.core.step import Step, Work
@@ -36,8 +34,8 @@ class Index(Step):
     """What turns text into vectors: auto, minilm or none."""
     retriever: Retriever = Hybrid()
     """How the index is searched, with its weights."""
-    frame: str = Field(default="", pattern=r"^$|\{question\}")
-    """A sentence that says what the documents are about, with {question} in it; questions are also read inside it."""
+    about: str = ""
+    """What the documents are about, in a word or two ("Python"); questions are also read as "How do I ... in Python?"."""
     usage: Source | None = None
     """More text in which the documents' names are mentioned, such as source code: what is mentioned often is ranked higher."""
 
@@ -54,7 +52,7 @@ class Index(Step):
             work.out,
             read_documents(inputs["corpus"].path / "documents.jsonl"),
             encoder=encoder,
-            described={"encoder": chosen.dump(), "retriever": self.retriever.dump(), "frame": self.frame},
+            described={"encoder": chosen.dump(), "retriever": self.retriever.dump(), "about": self.about},
             usage=self.usage.read() if self.usage is not None else (),
             state=work.state,
             progress=lambda done, total: work.progress(done, total, "documents"),

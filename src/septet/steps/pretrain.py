@@ -19,7 +19,7 @@ from pydantic import Field
 
 from septet.core.artifact import Artifact, Fact
 from septet.core.component import CorpusRef, TokenizerRef
-from septet.core.errors import DataError
+from septet.core.errors import ComponentError, DataError
 from septet.core.step import Step, Work
 from septet.data.documents import read_documents, write_rows
 from septet.nn.families.llama import Llama
@@ -89,6 +89,11 @@ class Pretrain(Step):
         from septet.train.loop import evaluate, fit
         from septet.train.runtime import seed_all, settle
 
+        if self.objective.needs:
+            raise ComponentError(
+                f"the objective '{self.objective.kind}' needs {', '.join(sorted(self.objective.needs))}, which pre-training from "
+                "scratch does not have. Use 'causal-lm' here, and this objective in 'align'."
+            )
         tokenizer = open_tokenizer(inputs["tokenizer"].path)
         dial = self.derive(len(tokenizer))
         folder = inputs["corpus"].path

@@ -1,4 +1,4 @@
-"""Llama: decoder-only, rotary positions, RMS normalisation, gated feed-forward, tied embeddings.
+"""Llama: decoder-only, rotary positions, RMS normalisation, gated feed-forward.
 
 Source: Touvron et al. 2023 (https://arxiv.org/abs/2302.13971); the one dial follows nanochat's idea, with our own figures
 (docs/guides/pretrain.md has the table and how they were chosen).
@@ -20,7 +20,10 @@ HEAD_DIM = 64
 
 
 class Llama(Family):
-    """Decoder-only, with tied embeddings."""
+    """Decoder-only, with tied embeddings unless told otherwise."""
+
+    tied: bool = True
+    """Use one table for the embeddings and the vocabulary head; saves vocabulary x width parameters."""
 
     def dial(self, depth: int, *, vocabulary: int) -> Dial:
         """Width is 64 x depth; feed-forward 8/3 of it, rounded up to 64; the rest follows from the parameters."""
@@ -54,7 +57,7 @@ class Llama(Family):
             num_attention_heads=dial.heads,
             num_key_value_heads=dial.heads,
             max_position_embeddings=dial.context,
-            tie_word_embeddings=True,
+            tie_word_embeddings=self.tied,
             attention_bias=False,
             mlp_bias=False,
             bos_token_id=tokenizer.bos_token_id,
