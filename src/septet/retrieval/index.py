@@ -1,8 +1,8 @@
 """The index: every public document in SQLite FTS5, with vectors beside it where an encoder is there.
 
 Files: `index.sqlite` (documents, the FTS5 table over name, first paragraph and body, and every name and alias), `vectors.npy`
-(float32 [N, D], unit length; absent without an encoder), `index.json` (encoder, retriever, counts). Documents that are not
-public are never written, so no search can return one.
+(float32 [N, D], unit length; absent without an encoder), `asked.npy` (the same for questions that people asked), `index.json`
+(encoder, retriever, counts). Documents that are not public are never written, so no search can return one.
 
 What it is not: a store that is changed in place. A new corpus makes a new index.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -24,16 +24,16 @@ import numpy as np
 
 from septet.core.artifact import write_json
 from septet.core.errors import DataError, StoreError
-from septet.data.documents import Document
+from septet.data.documents import Document, read_rows
 from septet.retrieval.encoder import Encoder, TextEncoder, encode_all
 from septet.retrieval.retriever import Hit, Retriever
 from septet.retrieval.standing import mentions, standing
 from septet.retrieval.text import encoder_text, frame, literals, paragraphs, split_name, terms, title
 
-__all__ = ["COLUMN_WEIGHTS", "SearchIndex", "build_index"]
+__all__ = ["COLUMN_WEIGHTS", "SearchIndex", "build_index", "read_asked"]
 
-COLUMN_WEIGHTS = (1.0, 1.0, 1.0)
-"""Name, first paragraph, body. FTS5 multiplies a word's count by its column's weight before it saturates, so weights above 1 act
+COLUMN_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+"""Name, first paragraph, body, questions asked. FTS5 multiplies a word's count by its column's weight before it saturates, so weights above 1 act
 like a smaller k1: (3, 3, 1) gained nothing on the tune half and lost 2 points of nDCG@10 on Cranfield."""
 
 _SCHEMA = """
@@ -42,7 +42,8 @@ CREATE TABLE documents (
 );
 CREATE TABLE names (name TEXT NOT NULL, row INTEGER NOT NULL);
 CREATE INDEX names_by_name ON names (name);
-CREATE VIRTUAL TABLE words USING fts5(name, title, body, tokenize = 'porter unicode61 remove_diacritics 2');
+CREATE TABLE asked (question TEXT NOT NULL, row INTEGER NOT NULL);
+CREATE VIRTUAL TABLE words USING fts5(name, title, body, asked, tokenize = 'porter unicode61 remove_diacritics 2');
 """
 
 
@@ -53,13 +54,15 @@ def build_index(
     encoder: TextEncoder | None = None,
     described: dict[str, Any] | None = None,
     usage: Iterable[Document] = (),
+    asked: Mapping[str, Sequence[str]] | None = None,
     state: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Write an index of the public documents into the folder `out` and return its facts.
 
-    `usage` is more text in which names are mentioned (source code); it counts for standing and is not searched. `described`
-    goes into `index.json` (encoder, retriever). Raises DataError where no document is public.
+    `usage` is more text in which names are mentioned (source code); it counts for standing and is not searched. `asked` gives
+    questions that people asked, by the name or alias of the document that answers them. `described` goes into `index.json`
+    (encoder, retriever). Raises DataError where no document is public.
     """
     everything = list(documents)
     public = [document for document in everything if document.public and document.text.strip()]
@@ -74,6 +77,7 @@ def build_index(
     places = {id(document): position for position, document in enumerate(seen)}
     prior = standing(public, counts[[places[id(document)] for document in public]])
 
+    questions = _by_row(asked or {}, public)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "index.sqlite"
     path.unlink(missing_ok=True)  # of an interrupted run
@@ -93,22 +97,54 @@ def build_index(
                 f"{title(document)} {first}" if document.meta.get("title") or document.meta.get("signature") else first
             )
             database.execute(
-                "INSERT INTO words (rowid, name, title, body) VALUES (?, ?, ?, ?)",
-                (row, split_name(name), heading, rest),
+                "INSERT INTO words (rowid, name, title, body, asked) VALUES (?, ?, ?, ?, ?)",
+                (row, split_name(name), heading, rest, "\n".join(questions.get(row, ()))),
             )
+            database.executemany("INSERT INTO asked VALUES (?, ?)", [(text, row) for text in questions.get(row, ())])
         database.execute("INSERT INTO words (words) VALUES ('optimize')")
         database.commit()
     finally:
         database.close()
 
     facts: dict[str, Any] = {"documents": len(public), "left_out": len(everything) - len(public), "dim": 0}
+    if asked:
+        known = sum(len(texts) for texts in questions.values())
+        facts |= {"asked": known, "asked_of_no_document": sum(map(len, asked.values())) - known}
     if encoder is not None:
         texts = [encoder_text(document) for document in public]
-        vectors = encode_all(encoder, texts, state=state or out / ".state", progress=progress)
-        np.save(out / "vectors.npy", vectors.astype(np.float32), allow_pickle=False)
+        posed = [text for row in sorted(questions) for text in questions[row]]
+        vectors = encode_all(encoder, texts + posed, state=state or out / ".state", progress=progress).astype(np.float32)
+        np.save(out / "vectors.npy", vectors[: len(texts)], allow_pickle=False)
+        if posed:
+            np.save(out / "asked.npy", vectors[len(texts) :], allow_pickle=False)
         facts["dim"] = int(vectors.shape[1])
     write_json(out / "index.json", {"version": 1, **(described or {}), **facts})
     return facts
+
+
+def read_asked(path: str | Path) -> dict[str, list[str]]:
+    """Return name -> questions from a file of rows {"name": "...", "questions": ["...", ...]}; raises DataError with the row."""
+    found: dict[str, list[str]] = {}
+    for number, row in read_rows(path):
+        name, texts = row.get("name"), row.get("questions")
+        if not isinstance(name, str) or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise DataError('expected {"name": "...", "questions": ["...", ...]}.', file=path, row=number)
+        found.setdefault(name, []).extend(texts)
+    return found
+
+
+def _by_row(asked: Mapping[str, Sequence[str]], public: Sequence[Document]) -> dict[int, list[str]]:
+    """Return row -> questions, for the questions whose document is there; a document's own name goes before others' aliases."""
+    rows: dict[str, int] = {}
+    for row, document in enumerate(public):
+        for alias in document.aliases:
+            rows.setdefault(alias, row)
+    rows |= {document.name or document.id: row for row, document in enumerate(public)}
+    found: dict[int, list[str]] = {}
+    for name, texts in asked.items():
+        if name in rows:
+            found.setdefault(rows[name], []).extend(text for text in texts if text.strip())
+    return found
 
 
 class SearchIndex:
@@ -129,6 +165,9 @@ class SearchIndex:
         self.standing -= self.standing.max(initial=0.0)
         vectors = self.path / "vectors.npy"
         self.vectors: np.ndarray | None = np.load(vectors, allow_pickle=False) if vectors.is_file() else None
+        asked = self.path / "asked.npy"
+        self._asked: np.ndarray | None = np.load(asked, allow_pickle=False) if asked.is_file() else None
+        self._asked_rows = np.array([r for (r,) in self._fetch("SELECT row FROM asked ORDER BY row, rowid", ())], dtype=np.int64)
         self._rows = dict(self._fetch("SELECT id, row FROM documents", ()))
         self._encoder: TextEncoder | None = None
         self.retriever = Retriever.parse(self.about.get("retriever", "hybrid"))
@@ -178,7 +217,7 @@ class SearchIndex:
         if found:
             # quoted, so that FTS5 reads words and never its own operators
             match = " OR ".join(f'"{term}"' for term in found)
-            sql = "SELECT rowid, bm25(words, ?, ?, ?) FROM words WHERE words MATCH ?"
+            sql = "SELECT rowid, bm25(words, ?, ?, ?, ?) FROM words WHERE words MATCH ?"
             for row, score in self._fetch(sql, (*COLUMN_WEIGHTS, match)):
                 scores[row] = -score
         return scores
@@ -190,6 +229,19 @@ class SearchIndex:
                 "this index has no vectors; it was made with encoder: none. Make one with encoder: minilm."
             )
         return self.embed(queries) @ self.vectors.T
+
+    def asked(self, queries: Sequence[str]) -> np.ndarray | None:
+        """Return each document's best cosine between a query and a question asked of it, [Q, N] float32; -1 where none was.
+
+        None where the index knows no such questions. Questions are compared as they are, without a frame.
+        """
+        if self._asked is None:
+            return None
+        cosines = self._open_encoder().encode(queries) @ self._asked.T
+        found = np.full((len(queries), len(self)), -1.0, dtype=np.float32)
+        for position in range(len(queries)):
+            np.maximum.at(found[position], self._asked_rows, cosines[position])
+        return found
 
     def embed(self, queries: Sequence[str]) -> np.ndarray:
         """Return a unit vector for each query, [Q, D].

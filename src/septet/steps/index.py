@@ -11,7 +11,7 @@ import time
 from typing import ClassVar
 
 from septet.core.artifact import Artifact, Fact
-from septet.core.component import CorpusRef
+from septet.core.component import CorpusRef, InputPath
 from septet.core.step import Step, Work
 from septet.data.documents import read_documents
 from septet.data.source import Source
@@ -39,9 +39,12 @@ class Index(Step):
     usage: Source | None = None
     """More text in which the documents' names are mentioned, such as source code: what is mentioned often is ranked higher."""
 
+    asked: InputPath | None = None
+    """Questions that people asked (a search log, a help desk, a list), rows {"name", "questions"}: a paraphrase finds its entry."""
+
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: DataError where no document is public; ComponentError where the encoder's weights are not the published ones."""
-        from septet.retrieval.index import build_index  # numpy and sqlite3: 0.1 s that `septet --help` need not pay
+        from septet.retrieval.index import build_index, read_asked  # numpy and sqlite3: 0.1 s that `septet --help` need not pay
 
         started = time.perf_counter()
         chosen = self.encoder.resolve()
@@ -54,6 +57,7 @@ class Index(Step):
             encoder=encoder,
             described={"encoder": chosen.dump(), "retriever": self.retriever.dump(), "about": self.about},
             usage=self.usage.read() if self.usage is not None else (),
+            asked=read_asked(self.asked) if self.asked is not None else None,
             state=work.state,
             progress=lambda done, total: work.progress(done, total, "documents"),
         )
