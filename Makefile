@@ -15,7 +15,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 
-.PHONY: help demo test test-slow check format bench docs clean
+.PHONY: help demo test test-slow check format bench clean
 
 help:
 	@grep -hE '^# make' $(MAKEFILE_LIST) | sed 's/^# //'
@@ -48,6 +48,7 @@ test-slow: $(VENV)/.dev
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
+	@$(BIN)/python docs/build.py --check && $(BIN)/python bench/report.py --check
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -191,3 +191,18 @@ def test_opened_from_a_folder_it_chats(tmp_path):
         stream = engine.submit(Request(messages=[{"role": "user", "content": "Hi"}], max_tokens=5))
         assert stream.text() is not None
         assert stream.usage.prompt_tokens > 4
+
+
+def test_the_number_of_threads_is_given_back(module):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with TorchEngine(module, tiny_tokenizer()) as engine:
+            engine.submit(Request(tokens=[0, 9], max_tokens=4)).text()
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert (torch.get_num_threads(), seen) == (2, [2])
+    finally:
+        torch.set_num_threads(before)

@@ -29,4 +29,4 @@ def command(
     if not settings.json and only is None:
         click.echo(f"Report: {run.folder / 'report.html'}")
         if run.serve:
-            click.echo(f"Serve it with: septet serve {run.name}")
+            click.echo(f"Serve it with: septet serve --recipe {run.name}")
