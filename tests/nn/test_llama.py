@@ -15,8 +15,10 @@ from septet.nn.families.llama import Llama
 
 def test_the_dial_by_hand():
     dial = Llama().dial(3, vocabulary=512)
-    # 64 * 3; 8/3 * 192 = 512, a multiple of 64 already
-    assert (dial.width, dial.heads, dial.feed_forward) == (192, 3, 512)
+    # 32 * 3; 96 is one head and a half; 8/3 * 96 = 256, a multiple of 64 already
+    assert (dial.width, dial.heads, dial.feed_forward) == (96, 1, 256)
+    # 1.5 tokens for each of 3 * (4 * 96^2 + 3 * 96 * 256) parameters
+    assert dial.tokens == 497_664
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
