@@ -8,7 +8,7 @@ from tests.retrieval.conftest import DOCUMENTS, LetterEncoder, document
 
 from septet.core.errors import DataError, StoreError
 from septet.data.documents import Document
-from septet.retrieval.index import COLUMN_WEIGHTS, SearchIndex, build_index
+from septet.retrieval.index import COLUMN_WEIGHTS, SearchIndex, build_index, read_asked
 
 
 def test_bm25_is_the_formula(tmp_path: Path) -> None:
@@ -117,3 +117,41 @@ def test_the_same_documents_make_the_same_bytes(tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / name / "index.sqlite") as database:
             dumps.append(list(database.iterdump()))
     assert dumps[0] == dumps[1]
+
+
+ASKED = {
+    "posixpath.join": ["glue a folder and a file name together"],
+    "os._secret": ["the vault"],
+    "no.such": ["x y z"],
+}
+
+
+def test_questions_that_were_asked_lead_to_their_document(tmp_path: Path, letters: LetterEncoder, monkeypatch) -> None:
+    facts = build_index(tmp_path, DOCUMENTS, encoder=letters, asked=ASKED, described={"encoder": {"kind": "none"}})
+    assert (facts["asked"], facts["asked_of_no_document"]) == (1, 2)  # private and unknown names have no document
+    index = SearchIndex(tmp_path)
+    monkeypatch.setattr(index, "_open_encoder", lambda: letters)
+    cosines = index.asked(["glue a folder and a file name together"])
+    assert cosines is not None
+    assert cosines[0] == pytest.approx(
+        [1, -1, -1, -1], abs=1e-5
+    )  # an alias stands for its document; -1: nothing was asked
+    best = index.search(["glue a folder and file name"], 1)[0][0]
+    assert best.document.name == "os.path.join"
+    assert best.parts["asked"] > 0.9
+    assert np.argmax(index.bm25("glue")) == 0  # the words are found without vectors too
+    assert index.vectors is not None
+    assert len(index.vectors) == 4
+
+
+def test_an_index_without_asked_questions_knows_none(both: SearchIndex) -> None:
+    assert both.asked(["x"]) is None
+
+
+def test_a_broken_row_of_asked_questions_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "asked.jsonl"
+    path.write_text('{"name": "a", "questions": ["x"]}\n{"name": "b", "questions": "x"}\n')
+    with pytest.raises(DataError, match=r"asked\.jsonl, row 2"):
+        read_asked(path)
+    path.write_text('{"name": "a", "questions": ["x"]}\n{"name": "a", "questions": ["y"]}\n')
+    assert read_asked(path) == {"a": ["x", "y"]}

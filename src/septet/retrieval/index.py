@@ -113,7 +113,9 @@ def build_index(
     if encoder is not None:
         texts = [encoder_text(document) for document in public]
         posed = [text for row in sorted(questions) for text in questions[row]]
-        vectors = encode_all(encoder, texts + posed, state=state or out / ".state", progress=progress).astype(np.float32)
+        vectors = encode_all(encoder, texts + posed, state=state or out / ".state", progress=progress).astype(
+            np.float32
+        )
         np.save(out / "vectors.npy", vectors[: len(texts)], allow_pickle=False)
         if posed:
             np.save(out / "asked.npy", vectors[len(texts) :], allow_pickle=False)
@@ -167,7 +169,9 @@ class SearchIndex:
         self.vectors: np.ndarray | None = np.load(vectors, allow_pickle=False) if vectors.is_file() else None
         asked = self.path / "asked.npy"
         self._asked: np.ndarray | None = np.load(asked, allow_pickle=False) if asked.is_file() else None
-        self._asked_rows = np.array([r for (r,) in self._fetch("SELECT row FROM asked ORDER BY row, rowid", ())], dtype=np.int64)
+        self._asked_rows = np.array(
+            [r for (r,) in self._fetch("SELECT row FROM asked ORDER BY row, rowid", ())], dtype=np.int64
+        )
         self._rows = dict(self._fetch("SELECT id, row FROM documents", ()))
         self._encoder: TextEncoder | None = None
         self.retriever = Retriever.parse(self.about.get("retriever", "hybrid"))

@@ -44,7 +44,10 @@ class Index(Step):
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: DataError where no document is public; ComponentError where the encoder's weights are not the published ones."""
-        from septet.retrieval.index import build_index, read_asked  # numpy and sqlite3: 0.1 s that `septet --help` need not pay
+        from septet.retrieval.index import (
+            build_index,
+            read_asked,
+        )  # numpy and sqlite3: 0.1 s that `septet --help` need not pay
 
         started = time.perf_counter()
         chosen = self.encoder.resolve()

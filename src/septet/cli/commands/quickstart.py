@@ -71,7 +71,15 @@ def _changes(docs: Path | None, model: Path | None) -> dict[str, Any]:
         changes["name"] = "ask-docs"
         changes["text.source"] = {"kind": "folder", "path": str(docs.absolute())}
         changes["text.held_out"] = {"by": "document", "share": 0.1}
-        changes["card.questions"] = None  # the judged questions are about Python
+        # what the recipe knows about Python does not hold for other documents
+        changes["docs"] = {"kind": "index", "corpus": "$text"}
+        changes["card.questions"] = None
+        changes["serve"] = {
+            "app": "assistant",
+            "model": "$liked",
+            "index": "$docs",
+            "title": f"Ask {docs.absolute().name}"[:80],
+        }
     if model is not None:
         changes["base"] = {"kind": "checkpoint", "folder": str(model.absolute())}
         changes["vocab"] = None  # the checkpoint brings its own tokenizer
