@@ -3,9 +3,9 @@
     score = weight * share(cosine + asked) + (1 - weight) * share(bm25) + prior * standing        (standing <= 0)
 
 `asked` is `asked_weight` times the best cosine, if positive, with a question that people asked of the document (0 where the
-index knows none). `share` divides by the question's best. A tuned convex combination beat reciprocal rank fusion in Bruch et al. (2022,
-arXiv:2210.11934). Without vectors the first term is gone and `weight` is 0. A document whose qualified name the question
-writes out (`os.path.join`, `zip()`) comes first.
+index knows none). `share` divides by the question's best. A tuned convex combination beat reciprocal rank fusion in Bruch et
+al. (2022, arXiv:2210.11934). Without vectors the first term is gone and `weight` is 0. A document whose qualified name the
+question writes out (`os.path.join`, `zip()`) comes first.
 
 Its weights are fixed fields, chosen once on the tune half of the judged questions; it does not learn from use.
 
