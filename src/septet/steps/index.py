@@ -62,7 +62,7 @@ class Index(Step):
             usage=self.usage.read() if self.usage is not None else (),
             asked=read_asked(self.asked) if self.asked is not None else None,
             state=work.state,
-            progress=lambda done, total: work.progress(done, total, "documents"),
+            progress=lambda done, total: work.progress(done, total, "texts"),
         )
         facts["encoder"] = chosen.kind
         facts["search"] = "BM25 and vectors" if encoder is not None else "BM25 alone"
