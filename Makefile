@@ -47,7 +47,7 @@ test-slow: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(VENV)/.dev
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright --pythonpath $(BIN)/python && $(BIN)/lint-imports
 	@$(BIN)/python docs/build.py --check && $(BIN)/python bench/report.py --check
 
 format: $(VENV)/.dev
