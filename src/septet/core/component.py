@@ -318,14 +318,14 @@ def problems(error: ValidationError) -> list[tuple[str, str]]:
     found = []
     for item in error.errors(include_url=False):
         path = [str(part) for part in item["loc"] if not _is_branch(str(part))]
-        place, given = ".".join(path), item.get("input")
+        place, given, context = ".".join(path), item.get("input"), item.get("ctx") or {}
         if item["type"] == "unknown_field":
-            path.append(item["ctx"]["key"])
-            place, text = ".".join(path), item["ctx"]["text"]
+            path.append(context["key"])
+            place, text = ".".join(path), context["text"]
         elif item["type"] == "missing":
             text = "this field is required and has no value."
         elif item["type"] == "value_error":
-            text = str(item["ctx"]["error"])
+            text = str(context["error"])
         else:
             message = item["msg"][:1].lower() + item["msg"][1:]
             text = f"{message}; got {given!r}."

@@ -223,7 +223,8 @@ def _place(tree: Any, parts: Sequence[str], value: Any, path: Path) -> None:
     """Set a field by its dotted path; the first part is a step's name, or `serve` or `name`."""
     if not isinstance(tree, dict):
         return
-    steps = tree.get("steps") if isinstance(tree.get("steps"), dict) else {}
+    written = tree.get("steps")
+    steps: dict[Any, Any] = written if isinstance(written, dict) else {}
     current: Any = tree
     if parts[0] not in ("serve", "name"):
         if parts[0] not in steps and len(parts) > 1:

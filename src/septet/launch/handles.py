@@ -91,8 +91,13 @@ class ModelHandle(Handle):
         from septet.infer.engine import Request
 
         chats = (self.path / "chat_template.jinja").is_file()
-        given = {"messages": [{"role": "user", "content": text}]} if chats else {"prompt": text}
-        request = Request(max_tokens=max_tokens, temperature=temperature, seed=seed, **given)
+        request = Request(
+            messages=[{"role": "user", "content": text}] if chats else None,
+            prompt=None if chats else text,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
         return self.engine.submit(request).text()
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from septet.ops.sink import Sink
 class Plain(Sink):
     """One line an event; progress at most once in `every` seconds."""
 
-    every: float = Field(5.0, ge=0)
+    every: float = Field(default=5.0, ge=0)
     """Seconds between two lines of progress."""
     _clock: Clock = PrivateAttr(default_factory=Clock)
     _last: float = PrivateAttr(0.0)
