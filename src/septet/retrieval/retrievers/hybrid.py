@@ -2,8 +2,9 @@
 
     score = weight * share(cosine + asked) + (1 - weight) * share(bm25) + prior * standing        (standing <= 0)
 
-`asked` is `asked_weight` times the best cosine, if positive, with a question that people asked of the document (0 where the
-index knows none). `share` divides by the question's best. A tuned convex combination beat reciprocal rank fusion in Bruch et
+`asked` is `asked_weight` times the square of the best cosine, if positive, with a question that people asked of the document (0
+where the index knows none): squared, so that a paraphrase counts and a mere neighbour hardly does. `share` divides by the
+question's best. A tuned convex combination beat reciprocal rank fusion in Bruch et
 al. (2022, arXiv:2210.11934). Without vectors the first term is gone and `weight` is 0. A document whose qualified name the
 question writes out (`os.path.join`, `zip()`) comes first.
 
@@ -53,7 +54,7 @@ class Hybrid(Retriever):
                 parts["dense"] = meaning = cosine
                 if asked is not None:
                     parts["asked"] = asked[position]
-                    meaning = cosine + self.asked_weight * np.maximum(asked[position], 0.0)
+                    meaning = cosine + self.asked_weight * np.maximum(asked[position], 0.0) ** 2
                 scores = self.weight * share(meaning) + (1 - self.weight) * share(words) + self.prior * index.standing
             named = index.named(query)
             if len(named):
