@@ -92,15 +92,14 @@ class Lora(Adapter):
 
     def save(self, model: Model, folder: Path) -> bool:
         module: Any = model.module
-        # the base is named by the artifact's manifest; a path of the machine that trained it would be of no use elsewhere
-        for config in module.peft_config.values():
-            config.base_model_name_or_path = None
         module.save_pretrained(str(folder), safe_serialization=True)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
         path = folder / "adapter_config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
-        # peft holds them as a set, whose order changes from process to process
-        write_json(path, {**config, "target_modules": sorted(config["target_modules"])})
+        # the base is named by the artifact's manifest; a path of the machine that trained it would be of no use elsewhere, and
+        # would make equal adapters differ. The targets are a set in peft, whose order changes from process to process.
+        config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
+        write_json(path, config)
         return True
 
     def _targets(self, model: Model) -> list[str]:
