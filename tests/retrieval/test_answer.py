@@ -52,13 +52,19 @@ def test_what_is_not_there_is_refused(words_only: SearchIndex, question: str) ->
 def test_confidence_by_hand() -> None:
     found = {"cosine": 0.5, "coverage": 0.6, "best": 0.7, "named": 0.0}
     dense, words = LOGIT["dense"], LOGIT["words"]
-    assert confidence(found, dense=True) == pytest.approx(
+    assert confidence(found, by="dense") == pytest.approx(
         1 / (1 + math.exp(-(dense["intercept"] + 0.5 * dense["cosine"] + 0.7 * dense["best"])))
     )
-    assert confidence(found, dense=False) == pytest.approx(
+    assert confidence(found, by="words") == pytest.approx(
         1 / (1 + math.exp(-(words["intercept"] + 0.6 * words["coverage"] + 0.7 * words["best"])))
     )
-    assert confidence({**found, "named": 1.0}, dense=True) == 1.0
+    asked = LOGIT["asked"]
+    logit = asked["intercept"] + sum(
+        asked[name] * value for name, value in (("cosine", 0.6), ("best", 0.5), ("asked", 0.7))
+    )
+    told = {"cosine": 0.6, "coverage": 0.4, "best": 0.5, "asked": 0.7, "named": 0.0}
+    assert confidence(told, by="asked") == pytest.approx(1 / (1 + math.exp(-logit)))
+    assert confidence({**found, "named": 1.0}, by="dense") == 1.0
 
 
 def test_many_questions_are_answered_in_order(both: SearchIndex) -> None:

@@ -31,10 +31,12 @@ NOT_FOUND = "This is not in the documents."
 LOGIT: dict[str, dict[str, float]] = {
     "dense": {"intercept": -8.76, "cosine": 9.35, "best": 7.23},
     "words": {"intercept": -6.51, "coverage": 5.68, "best": 6.86},
+    "asked": {"intercept": -6.23, "cosine": 2.41, "best": 4.29, "asked": 3.11},
 }
-"""Logistic regressions of "the documents cover this question", fitted on the tune half; with vectors, and without."""
+"""Logistic regressions of "the documents cover this question", fitted on the tune half: with vectors, without, and with vectors
+and questions that people asked."""
 
-THRESHOLD = {"dense": 0.45, "words": 0.46}
+THRESHOLD = {"dense": 0.45, "words": 0.46, "asked": 0.59}
 """Below it the answer is refused: the value that split the tune half best (balanced accuracy)."""
 
 
@@ -85,25 +87,26 @@ class Answer:
 def features(index: SearchIndex, question: str, hits: Sequence[Hit]) -> dict[str, float]:
     """Return what tells a covered question from one that is not, each in [0, 1] or nearly.
 
-    cosine: the largest among the hits. coverage: the largest share of the question's information that one of the first five hits
-    holds (`SearchIndex.coverage`). best: the largest share that any document holds. named: 1 where the question writes out
-    a document's name.
+    cosine: the largest among the hits. asked: the largest with a question that people asked of one of them. coverage: the
+    largest share of the question's information that one of the first five hits holds (`SearchIndex.coverage`). best: the
+    largest share that any document holds. named: 1 where the question writes out a document's name.
     """
     held = index.coverage(question)
     rows = [row for row in (index.row(hit.document.id) for hit in hits[:5]) if row is not None]
     return {
         "cosine": max((hit.parts.get("dense", 0.0) for hit in hits), default=0.0),
+        "asked": max(0.0, *(hit.parts.get("asked", 0.0) for hit in hits)) if hits else 0.0,
         "coverage": float(np.max(held[rows], initial=0.0)),
         "best": float(held.max(initial=0.0)),
         "named": float(len(index.named(question)) > 0),
     }
 
 
-def confidence(found: Mapping[str, float], *, dense: bool) -> float:
+def confidence(found: Mapping[str, float], *, by: Literal["dense", "words", "asked"]) -> float:
     """Return the probability that the documents cover the question: 1 / (1 + exp(-(intercept + sum of weight * feature)))."""
     if found["named"]:
         return 1.0
-    weights = LOGIT["dense" if dense else "words"]
+    weights = LOGIT[by]
     return 1 / (1 + math.exp(-sum(weight * found.get(name, 1.0) for name, weight in weights.items())))
 
 
@@ -114,8 +117,10 @@ class Answerer:
         self, index: SearchIndex, *, engine: Generates | None = None, k: int = 3, threshold: float | None = None
     ) -> None:
         self.index, self.engine, self.k = index, engine, k
-        self.dense = index.vectors is not None
-        self.threshold = THRESHOLD["dense" if self.dense else "words"] if threshold is None else threshold
+        self.by: Literal["dense", "words", "asked"] = (
+            "words" if index.vectors is None else "asked" if index.knows_asked else "dense"
+        )
+        self.threshold = THRESHOLD[self.by] if threshold is None else threshold
 
     def ask(self, question: str) -> Answer:
         """Return the answer. A question without a word, or one that nothing supports, is answered with a notice and no citation."""
@@ -129,7 +134,7 @@ class Answerer:
         ]
 
     def _answer(self, question: str, hits: list[Hit]) -> Answer:
-        sure = confidence(features(self.index, question, hits), dense=self.dense) if hits and question.strip() else 0.0
+        sure = confidence(features(self.index, question, hits), by=self.by) if hits and question.strip() else 0.0
         if sure < self.threshold:
             return Answer(question, (Part("notice", NOT_FOUND),), (), False, sure)
         cited = tuple(

@@ -236,6 +236,11 @@ class SearchIndex:
             )
         return self.embed(queries) @ self.vectors.T
 
+    @property
+    def knows_asked(self) -> bool:
+        """Whether the index has vectors of questions that people asked."""
+        return self._asked is not None
+
     def asked(self, queries: Sequence[str]) -> np.ndarray | None:
         """Return each document's best cosine between a query and a question asked of it, [Q, N] float32; -1 where none was.
 

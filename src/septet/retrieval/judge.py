@@ -113,7 +113,7 @@ def judge(
 ) -> list[Verdict]:
     """Ask every question and return a verdict each, in order; also of BM25 and the vectors alone where the index has them."""
     index, verdicts = answerer.index, []
-    alone = {"bm25": Retriever.parse("bm25"), **({"dense": Retriever.parse("dense")} if answerer.dense else {})}
+    alone = {"bm25": Retriever.parse("bm25"), **({"dense": Retriever.parse("dense")} if answerer.by != "words" else {})}
     for start in range(0, len(questions), batch):
         part = questions[start : start + batch]
         texts = [item.question for item in part]
