@@ -123,8 +123,8 @@ def main(args: Sequence[str] | None = None) -> None:
     # libraries that phone home or print banners are told not to, before any of them is imported
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    # peft asks transformers for a name that it renamed; nothing that a user could do anything about
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\b")
+    # libraries that use names which others renamed: nothing that a user could do anything about
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|nicegui)\b")
     arguments = list(sys.argv[1:] if args is None else args)
     try:
         status = septet.main(args=arguments, prog_name="septet", standalone_mode=False)
