@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Pretrain", "curve_rows"]
 
+MOST_EPOCHS = 16
+"""A derived length passes over the text at most so often: by then repetition teaches next to nothing new (Muennighoff et al. 2023,
+arXiv:2305.16264, figure 5), and a small corpus would be learned by heart. A length that is given is taken as it is."""
+
 WATCHED_ROWS = 64
 """Held-out rows that are evaluated while training; the last evaluation takes them all."""
 
@@ -102,6 +106,8 @@ class Pretrain(Step):
         if not texts["train"]:
             raise DataError("the corpus has no training text. Hold out less, or give more text.", file=folder)
         rows, packed = pack(text_samples(texts["train"], tokenizer), dial.context, pad=pad)
+        if self.tokens is None:
+            dial = dial.with_(tokens=min(dial.tokens, max(dial.batch_tokens, MOST_EPOCHS * packed.targets)))
         held_rows, held_packed = pack(text_samples(texts["held_out"], tokenizer), dial.context, pad=pad)
 
         settled = settle(work.runtime, precision=self.precision)
