@@ -21,6 +21,7 @@ from typing import Any
 from septet.core.artifact import Artifact
 from septet.core.events import Event
 from septet.core.store import Store
+from septet.ops.progress import duration
 from septet.ops.report.charts import Curve, Span, curves, number, spans
 from septet.ops.report.html import Markup, join, tag
 from septet.ops.report.lineage import Node, draw
@@ -119,7 +120,7 @@ class _Page:
             verdict = ["No evaluation was part of this run, so there is nothing to judge yet: add an `evaluate` step."]
         total = sum(float(artifact.facts.get("seconds", 0)) for artifact in self.artifacts.values())
         kept = sum(1 for word in self.made.values() if word == "kept")
-        told = f"{len(self.artifacts)} steps, {_time(total)} of making in all"
+        told = f"{len(self.artifacts)} steps, {duration(total)} of making in all"
         told += f"; the last run made {len(self.made) - kept} and kept {kept}" if self.made else ""
         head = tag(
             "head",
@@ -157,7 +158,7 @@ class _Page:
         nodes = []
         for name, artifact in self.artifacts.items():
             seconds = artifact.facts.get("seconds")
-            spent = _time(float(seconds)) if seconds is not None else ""
+            spent = duration(float(seconds)) if seconds is not None else ""
             lines = [f"{artifact.kind} {artifact.id[:8]}", " · ".join(p for p in (spent, self.made.get(name, "")) if p)]
             inputs = [self.steps[id] for id in artifact.inputs.values() if id in self.steps]
             style = " ".join(p for p in (self.made.get(name, ""), "served" if artifact.id in served else "") if p)
@@ -247,13 +248,13 @@ class _Page:
                     name,
                     artifact.step.get("kind", artifact.kind),
                     self.made.get(name, "–"),
-                    _time(spent),
+                    duration(spent),
                     number(float(tokens)) if isinstance(tokens, int | float) else "–",
                     number(float(tokens) / spent) if isinstance(tokens, int | float) and spent else "–",
                     _bytes(own),
                 ]
             )
-        rows.append(["all", "", "", _time(seconds), "", "", _bytes(size)])
+        rows.append(["all", "", "", duration(seconds), "", "", _bytes(size)])
         head = ["step", "kind", "last run", "time to make", "tokens", "tokens/s", "on disk"]
         caption = "Time is what making took, over interrupted runs too; a kept step cost nothing this time."
         return tag("div", _table(head, rows, caption, numbers={3, 4, 5, 6}), class_="card scroll")
@@ -503,15 +504,6 @@ def _inputs(artifact: Artifact, steps: Mapping[str, str]) -> str:
 
 def _sentence(node: Node) -> str:
     return f"{node.name} from {', '.join(dict.fromkeys(node.inputs))}" if node.inputs else node.name
-
-
-def _time(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _bytes(size: float) -> str:
