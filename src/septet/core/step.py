@@ -17,15 +17,16 @@ What it is not: a scheduler. `septet.launch` runs steps, keeps finished ones and
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from septet.core.artifact import Artifact, Fact
 from septet.core.component import Component
 from septet.core.errors import Stopped
 from septet.core.events import Event, Message, Progress
+from septet.core.protocols import Mapper, Stage
 
 __all__ = ["KINDS", "Runtime", "Step", "Work"]
 
@@ -34,11 +35,23 @@ KINDS = ("corpus", "tokenizer", "model", "dataset", "pairs", "ratings", "index",
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Where a step runs. None of it enters an id: device "auto", "cpu", "cuda" or "mps"; threads None means all cores."""
+    """Where a step runs. None of it enters an id: device "auto", "cpu", "cuda" or "mps"; threads None means all cores.
+
+    mapper: what runs a stage over many shards: other processes, a cluster; None is this process.
+    """
 
     device: str = "auto"
     threads: int | None = None
     offline: bool = False
+    mapper: Mapper | None = None
+
+    def map(
+        self, stage: Stage, settings: dict[str, Any], shards: Sequence[dict[str, Any]]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield `stage(settings, shard)` for every shard, in the order of the shards, wherever each of them runs."""
+        if self.mapper is None:
+            return (stage(settings, shard) for shard in shards)
+        return self.mapper.map(stage, settings, shards)
 
 
 @dataclass(frozen=True, slots=True)

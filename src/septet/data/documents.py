@@ -25,7 +25,11 @@ JsonValue = Any  # str | int | float | bool | None | list | dict: what JSON hold
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text with its origin. `group` is the unit that a held-out split keeps together (the top-level module)."""
+    """A text with its origin.
+
+    group: the unit that a held-out split keeps together (the top-level module). source: which of several sources it came from.
+    licence: as the origin states it (an SPDX name where there is one), "" where nothing is known. language: an ISO 639-1 code.
+    """
 
     id: str
     text: str
@@ -35,6 +39,9 @@ class Document:
     line: int = 0
     aliases: tuple[str, ...] = ()
     public: bool = True
+    source: str = ""
+    licence: str = ""
+    language: str = ""
     meta: dict[str, JsonValue] = field(default_factory=dict)
 
     def with_text(self, change: Callable[[str], str]) -> Document:
@@ -43,7 +50,8 @@ class Document:
         return replace(self, text=change(self.text), meta=meta)
 
 
-_TYPES = {"id": str, "text": str, "name": str, "group": str, "file": str, "line": int, "public": bool, "meta": dict}
+_STRINGS = ("id", "text", "name", "group", "file", "source", "licence", "language")
+_TYPES = {**dict.fromkeys(_STRINGS, str), "line": int, "public": bool, "meta": dict}
 _FIELDS = frozenset(item.name for item in fields(Document))
 
 
@@ -134,7 +142,7 @@ def write_documents(path: str | os.PathLike[str], docs: Iterable[Document]) -> i
 
 def _row(doc: Document) -> dict[str, JsonValue]:
     row: dict[str, JsonValue] = {"id": doc.id, "text": doc.text}
-    for name in ("name", "group", "file", "line", "aliases", "meta"):
+    for name in ("name", "group", "file", "line", "aliases", "source", "licence", "language", "meta"):
         value = getattr(doc, name)
         if value:
             row[name] = value

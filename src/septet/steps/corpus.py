@@ -45,7 +45,8 @@ class Corpus(Step):
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: EmptyCorpus where the source or the filters leave nothing; DataError for rows that cannot be read."""
         stages = len(self.filters) + 3
-        docs = list(self.source.read())
+        skipped: list[tuple[str, str]] = []
+        docs = list(self.source.read(bad=lambda place, reason: skipped.append((place, reason))))
         _require_unique(docs)
         if not docs:
             raise EmptyCorpus(f"The source {self.source.kind!r} offers no documents; at least one is expected.")
@@ -53,7 +54,7 @@ class Corpus(Step):
         write_documents(work.out / "documents.jsonl", docs)
         report = _Report()
         report.stage("source", self.source.kind, before=None, after=docs)
-        for place, (file, reason) in enumerate(self.source.skipped()):
+        for place, (file, reason) in enumerate(skipped):
             report.skipped.append({"file": file, "reason": reason})
             if place < EXAMPLES:
                 work.log(f"left out {file}: {reason}")

@@ -16,12 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import PrivateAttr
-
 from septet.core.component import InputPath
 from septet.core.errors import DataError
 from septet.data.documents import Document
-from septet.data.source import Source
+from septet.data.source import Bad, Source, stop
 
 __all__ = ["Folder", "sections"]
 
@@ -33,20 +31,21 @@ class Folder(Source):
 
     path: InputPath
     """The folder."""
-    _skipped: tuple[tuple[str, str], ...] = PrivateAttr(default=())
 
-    def read(self) -> Iterator[Document]:
+    def read(self, part: str = "", *, bad: Bad = stop) -> Iterator[Document]:
         """Sections of Markdown files and whole text files, in the order of the paths. Errors: DataError for no files."""
         root = Path(self.path)
         files, skipped = self._files()
         if not files:
             named = "".join(f" {name}: {reason}." for name, reason in skipped[:5])
             raise DataError(f"The folder has no .txt or .md file that can be read.{named}", file=root)
+        for place, reason in skipped:
+            bad(place, reason)
         for relative in files:
             try:
                 text = (root / relative).read_bytes().decode("utf-8-sig")
             except UnicodeDecodeError as error:
-                skipped.append((relative, f"not UTF-8 ({error.reason} at byte {error.start})"))
+                bad(relative, f"not UTF-8 ({error.reason} at byte {error.start})")
                 continue
             text = text.replace("\r\n", "\n").replace("\r", "\n")
             if relative.endswith(".txt"):
@@ -54,10 +53,6 @@ class Folder(Source):
                 yield Document(id=relative, text=text, name=relative, group=relative, file=relative, line=1, meta=meta)
             else:
                 yield from _markdown(relative, text)
-        self._skipped = tuple(skipped)
-
-    def skipped(self) -> tuple[tuple[str, str], ...]:
-        return self._skipped
 
     def fingerprint(self) -> str:
         """Hash of the relative names and bytes of the files read."""

@@ -16,7 +16,7 @@ from typing import Any
 from septet.core.component import InputPath, hash_path
 from septet.core.errors import DataError, nearest
 from septet.data.documents import Document, JsonValue, read_rows
-from septet.data.source import Source
+from septet.data.source import Bad, Source, stop
 
 __all__ = ["Jsonl"]
 
@@ -37,7 +37,7 @@ class Jsonl(Source):
     group_field: str | None = None
     """The field whose value keeps documents together in a held-out split."""
 
-    def read(self) -> Iterator[Document]:
+    def read(self, part: str = "", *, bad: Bad = stop) -> Iterator[Document]:
         """One document a row. Errors: DataError with file and row for a missing field, a wrong type, a repeated id."""
         seen: dict[str, str] = {}
         for file in self._files():

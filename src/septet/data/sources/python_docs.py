@@ -26,14 +26,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import PrivateAttr
-
 from septet.core.errors import DataError, nearest
 from septet.data.documents import Document
 from septet.data.pydocs import compiled as compiled_script
 from septet.data.pydocs.names import HIDDEN, Named, compiled_modules, is_private, public_names
 from septet.data.pydocs.syntax import Module, read_module
-from septet.data.source import Source
+from septet.data.source import Bad, Source, stop
 
 __all__ = ["PythonDocs"]
 
@@ -53,11 +51,10 @@ class PythonDocs(Source):
     """Installed distributions to read as well, by the name pip knows them; their Python files only."""
     code: bool = False
     """Also give the source text of every module, as documents of type "code" that are not public."""
-    _skipped: tuple[tuple[str, str], ...] = PrivateAttr(default=())
 
-    def read(self) -> Iterator[Document]:
+    def read(self, part: str = "", *, bad: Bad = stop) -> Iterator[Document]:
         """The documents, sorted by name; modules, classes, functions, methods, properties, then topics and code."""
-        modules = self._modules()
+        modules = self._modules(bad)
         everything = _merge(compiled_modules(_inventory()), modules)
         docs: dict[str, Document] = {}
         for named in public_names(everything):
@@ -94,8 +91,8 @@ class PythonDocs(Source):
                 found.setdefault(name, (path, file))
         return [(name, *found[name]) for name in sorted(found)]
 
-    def _modules(self) -> dict[str, Module]:
-        modules, skipped = {}, []
+    def _modules(self, bad: Bad) -> dict[str, Module]:
+        modules = {}
         for name, path, file in self._files():
             try:
                 with tokenize.open(path) as stream:  # honours the coding line of the file
@@ -105,12 +102,8 @@ class PythonDocs(Source):
                     modules[name] = read_module(name, file, source, is_package=path.name == "__init__.py")
             except (SyntaxError, UnicodeDecodeError, ValueError) as error:
                 # templates and files for other versions of Python, which this one could not import either
-                skipped.append((file, f"not Python {sys.version_info.major}.{sys.version_info.minor}: {error}"))
-        self._skipped = tuple(skipped)
+                bad(file, f"not Python {sys.version_info.major}.{sys.version_info.minor}: {error}")
         return modules
-
-    def skipped(self) -> tuple[tuple[str, str], ...]:
-        return self._skipped
 
 
 def _merge(compiled: dict[str, Module], modules: dict[str, Module]) -> dict[str, Module]:
