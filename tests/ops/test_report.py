@@ -194,8 +194,8 @@ def build(store: Store) -> dict[str, Artifact]:
             },
         ],
         "dropped": [
-            {"filter": "docstrings", "reason": "fewer than 4 words", "count": 1923, "examples": ["ast.AST.x", EVIL]},
-            {"filter": "exact-dedup", "reason": "same text as another", "count": 799, "examples": ["posixpath.join"]},
+            {"filter": "docstrings", "reason": "fewer than 4 words", "count": 1923, "examples": [{"name": "ast.AST.x", "text": EVIL}, {"name": EVIL, "text": "x"}]},
+            {"filter": "exact-dedup", "reason": "same text as another", "count": 799, "examples": [{"name": "posixpath.join", "text": "Join."}]},
         ],
         "split": {
             "by": "module",

@@ -38,6 +38,8 @@ QUIET = {
 }
 COMMANDS = "septet.cli.commands"
 STEPS = "septet.steps"
+SHOWS = "septet.cli.shows"
+"""What `septet STEP show NAME` prints, by the kind of the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if len(args) > 1 and args[1] == "show" and args[0] in registry.names(SHOWS):
+            return f"{args[0]} show", _show(args[0]), args[2:]
         known = self.list_commands(ctx)
         if args and args[0] not in known and args[0] not in registry.outside(STEPS):
             hint = nearest(args[0], known)
@@ -85,9 +89,24 @@ class Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, drawer in (("Commands", COMMANDS), ("Steps (options are the step's fields)", STEPS)):
             rows = [(name, registry.summary(drawer, name)) for name in registry.names(drawer)]
+            if drawer == STEPS:
+                rows += [(f"{name} show", registry.summary(SHOWS, name)) for name in registry.names(SHOWS)]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+def _show(kind: str) -> click.Command:
+    """The command `septet KIND show NAME`."""
+
+    @click.argument("name")
+    @click.pass_obj
+    def command(settings: Settings, name: str) -> None:
+        produces = registry.find(STEPS, kind).produces  # pyright: ignore[reportAttributeAccessIssue]
+        artifact = settings.store.resolve(name, kinds=(produces,))
+        click.echo(importlib.import_module(f"{SHOWS}.{kind}").show(artifact, settings))
+
+    return click.command(f"{kind} show", help=registry.summary(SHOWS, kind))(command)
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

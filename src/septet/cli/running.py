@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,27 +19,50 @@ if TYPE_CHECKING:
     from septet.core.recipe import Recipe
     from septet.launch.local import Run
 
-__all__ = ["execute", "machine_options"]
+__all__ = ["Machine", "execute", "machine_options"]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the options of the machine say. None of it enters an id."""
+
+    device: str = "auto"
+    threads: int | None = None
+    processes: int | None = None
+    on: str | None = None
 
 
 def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --device and --threads."""
-    function = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")(function)
-    return click.option("--threads", type=click.IntRange(1), help="Processor threads; all cores by default.")(function)
+    """Add --device, --threads, --processes and --on; the function gets them as `machine`."""
+
+    @wraps(function)
+    def called(*args: Any, device: str, threads: int | None, processes: int | None, on: str | None, **more: Any) -> Any:
+        return function(*args, machine=Machine(device, threads, processes or threads, on), **more)
+
+    for option in (
+        click.option(
+            "--on", metavar="WHERE", help="Where shards of data are worked on: processes, ray, or ray://HOST:PORT."
+        ),
+        click.option("--processes", type=click.IntRange(1), help="Processes for shards of data; all cores by default."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+        click.option("--threads", type=click.IntRange(1), help="Processor threads; all cores by default."),
+    ):
+        called = option(called)
+    return called
 
 
 def execute(
     settings: Settings,
     recipe: Recipe,
     *,
-    device: str = "auto",
-    threads: int | None = None,
+    machine: Machine,
     only: str | None = None,
     report: bool = True,
 ) -> Run:
     """Run a recipe with the sinks that fit the output, and write its report."""
     from septet.core.step import Runtime
     from septet.launch.local import run_recipe
+    from septet.launch.mappers import mapper
     from septet.ops.sinks.events_file import EventsFile
     from septet.ops.sinks.json_lines import JsonLines
     from septet.ops.sinks.live import Live
@@ -45,5 +70,6 @@ def execute(
 
     shown = JsonLines() if settings.json else Live() if sys.stdout.isatty() else Plain()
     kept = EventsFile(path=str(settings.store.run_folder(recipe.name) / "events.jsonl"))
-    runtime = Runtime(device=device, threads=threads, offline=settings.offline)
+    where = mapper(machine.on, machine.processes)
+    runtime = Runtime(device=machine.device, threads=machine.threads, offline=settings.offline, mapper=where)
     return run_recipe(recipe, settings.store, runtime=runtime, sinks=(shown, kept), only=only, report=report)

@@ -12,7 +12,7 @@ import click
 import yaml
 
 from septet.cli.main import Settings
-from septet.cli.running import execute, machine_options
+from septet.cli.running import Machine, execute, machine_options
 from septet.core import registry
 from septet.core.component import Component
 from septet.core.errors import ComponentError
@@ -29,14 +29,14 @@ def step_command(kind: str) -> click.Command:
     step_class = registry.find(Step.drawer, kind, family=Step)
     assert issubclass(step_class, Step)
 
-    def run(name: str | None, device: str, threads: int | None, settings_: tuple[str, ...], **given: Any) -> None:
+    def run(name: str | None, machine: Machine, settings_: tuple[str, ...], **given: Any) -> None:
         settings = click.get_current_context().find_object(Settings)
         assert settings is not None
         fields = {field: _parse(value) for field, value in given.items() if value not in (None, ())}
         step = name or kind
         tree = {"name": BY_HAND, "steps": {step: {"kind": kind, **fields}}}
         recipe = Recipe.parse_with(tree, overrides=[f"{step}.{text}" for text in settings_])
-        made = execute(settings, recipe, device=device, threads=threads, report=False)
+        made = execute(settings, recipe, machine=machine, report=False)
         artifact = made.artifacts[step]
         settings.show(artifact.manifest(), f"{BY_HAND}/{step}  {artifact.path}")
 

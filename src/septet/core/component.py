@@ -32,6 +32,7 @@ __all__ = [
     "IndexRef",
     "InputPath",
     "ModelRef",
+    "PackedRef",
     "PairsRef",
     "Ref",
     "ReportRef",
@@ -75,6 +76,7 @@ class Takes:
 
 CorpusRef = Annotated[Ref, Takes("corpus")]
 TokenizerRef = Annotated[Ref, Takes("tokenizer")]
+PackedRef = Annotated[Ref, Takes("packed")]
 ModelRef = Annotated[Ref, Takes("model")]
 DatasetRef = Annotated[Ref, Takes("dataset")]
 PairsRef = Annotated[Ref, Takes("pairs")]

@@ -2,7 +2,7 @@
 
 It hooks the interpreter's audit events for name look-ups and connections, so it holds for every Python library, and sets the
 environment variables by which Hugging Face libraries (some of which open sockets outside Python) stay offline. Child
-processes inherit only the variables.
+processes inherit the variables; Septet's own workers read them and go offline too.
 
 What it is not: a firewall against native code that opens its own sockets.
 
@@ -32,6 +32,7 @@ def go_offline() -> None:
         "HF_DATASETS_OFFLINE",
         "HF_HUB_DISABLE_TELEMETRY",
         "DO_NOT_TRACK",
+        "SEPTET_OFFLINE",
     ):
         os.environ[name] = "1"
     if not _active:

@@ -30,7 +30,7 @@ from septet.core.protocols import Mapper, Stage
 
 __all__ = ["KINDS", "Runtime", "Step", "Work"]
 
-KINDS = ("corpus", "tokenizer", "model", "dataset", "pairs", "ratings", "index", "report")
+KINDS = ("corpus", "tokenizer", "model", "dataset", "pairs", "ratings", "index", "report", "packed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,16 @@ from typing import Any
 
 from septet.core.errors import DataError
 
-__all__ = ["Document", "JsonValue", "read_documents", "read_rows", "write_documents", "write_rows"]
+__all__ = [
+    "Document",
+    "JsonValue",
+    "document_row",
+    "json_line",
+    "read_documents",
+    "read_rows",
+    "write_documents",
+    "write_rows",
+]
 
 JsonValue = Any  # str | int | float | bool | None | list | dict: what JSON holds
 
@@ -64,18 +73,23 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[dict[str, JsonValue]
     try:
         with open(partial, "w", encoding="utf-8", newline="\n") as file:
             for row in rows:
-                # Lone surrogates cannot be written as UTF-8; \\u escapes can.
-                line = json.dumps(row, ensure_ascii=False)
-                try:
-                    line.encode("utf-8")
-                except UnicodeEncodeError:
-                    line = json.dumps(row, ensure_ascii=True)
-                file.write(line + "\n")
+                file.write(json_line(row))
                 count += 1
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+def json_line(row: dict[str, JsonValue]) -> str:
+    """One line of JSON lines, with its newline."""
+    # lone surrogates cannot be written as UTF-8; \\u escapes can
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(row, ensure_ascii=True)
+    return line + "\n"
 
 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, JsonValue]]]:
@@ -137,10 +151,11 @@ def _object(path: Path, number: int, row: JsonValue) -> dict[str, JsonValue]:
 
 def write_documents(path: str | os.PathLike[str], docs: Iterable[Document]) -> int:
     """Writes one document a line, atomically. Fields at their default stay out. Returns how many were written."""
-    return write_rows(path, (_row(doc) for doc in docs))
+    return write_rows(path, (document_row(doc) for doc in docs))
 
 
-def _row(doc: Document) -> dict[str, JsonValue]:
+def document_row(doc: Document) -> dict[str, JsonValue]:
+    """The document as JSON values; fields at their default stay out."""
     row: dict[str, JsonValue] = {"id": doc.id, "text": doc.text}
     for name in ("name", "group", "file", "line", "aliases", "source", "licence", "language", "meta"):
         value = getattr(doc, name)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["IGNORE", "PackReport", "Row", "Sample", "pack", "text_sample", "text_samples"]
+__all__ = ["IGNORE", "PackReport", "Row", "Sample", "best_fit", "pack", "text_sample", "text_samples"]
 
 IGNORE = -100
 
@@ -64,11 +64,32 @@ def text_sample(tokens: Sequence[int], *, separator: int) -> Sample:
     return Sample(line[:-1], line[1:])
 
 
-def pack(samples: Iterable[Sample], context: int, *, pad: int) -> tuple[list[Row], PackReport]:
-    """Pack samples into rows of `context` positions; longest first, each into the fullest row that still has room.
+def best_fit(sizes: Sequence[int], room: int) -> list[list[int]]:
+    """Return the numbers of the pieces in each row: longest first, each into the fullest row that still has room.
 
-    Best-fit decreasing (Johnson 1973) wastes little and is deterministic: equally long samples keep their order.
+    Best-fit decreasing (Johnson 1973; for language models Ding et al. 2024, arXiv:2404.10830) wastes little and is
+    deterministic: equally long pieces keep their order. No size may be above `room`.
     """
+    bins: list[list[int]] = []
+    # rooms: (room left, bin), sorted; the first entry with enough room is the fullest row that fits
+    rooms: list[tuple[int, int]] = []
+    for number in sorted(range(len(sizes)), key=lambda number: -sizes[number]):
+        size = sizes[number]
+        place = bisect.bisect_left(rooms, (size, -1))
+        if place == len(rooms):
+            bins.append([number])
+            left, which = room - size, len(bins) - 1
+        else:
+            left, which = rooms.pop(place)
+            bins[which].append(number)
+            left -= size
+        if left:
+            bisect.insort(rooms, (left, which))
+    return bins
+
+
+def pack(samples: Iterable[Sample], context: int, *, pad: int) -> tuple[list[Row], PackReport]:
+    """Pack samples into rows of `context` positions by best fit, longest first."""
     pieces: list[Sample] = []
     count = cut = made = 0
     for sample in samples:
@@ -82,24 +103,8 @@ def pack(samples: Iterable[Sample], context: int, *, pad: int) -> tuple[list[Row
             cut, made = cut + 1, made + len(parts)
         pieces += parts
 
-    pieces.sort(key=lambda piece: -len(piece.ids))
-    bins: list[list[Sample]] = []
-    # rooms: (room left, bin), sorted; the first entry with enough room is the fullest row that fits
-    rooms: list[tuple[int, int]] = []
-    for piece in pieces:
-        size = len(piece.ids)
-        place = bisect.bisect_left(rooms, (size, -1))
-        if place == len(rooms):
-            bins.append([piece])
-            room, which = context - size, len(bins) - 1
-        else:
-            room, which = rooms.pop(place)
-            bins[which].append(piece)
-            room -= size
-        if room:
-            bisect.insort(rooms, (room, which))
-
-    rows = [_row(bin_, context, pad) for bin_ in bins]
+    bins = best_fit([len(piece.ids) for piece in pieces], context)
+    rows = [_row([pieces[number] for number in bin_], context, pad) for bin_ in bins]
     used = sum(row.used for row in rows)
     positions = len(rows) * context
     targets = sum(int((row.labels != IGNORE).sum()) for row in rows)

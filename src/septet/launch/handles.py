@@ -17,6 +17,7 @@ from septet.core.recipe import Recipe
 from septet.core.step import Runtime
 from septet.core.store import Store
 from septet.launch.local import Run, run_recipe
+from septet.launch.mappers import mapper
 from septet.ops.sinks.plain import Plain
 
 if TYPE_CHECKING:
@@ -30,11 +31,18 @@ def _store(home: str | Path | None) -> Store:
 
 
 def run(
-    recipe: str | Path, *overrides: str, home: str | Path | None = None, device: str = "auto", quiet: bool = False
+    recipe: str | Path,
+    *overrides: str,
+    home: str | Path | None = None,
+    device: str = "auto",
+    processes: int | None = None,
+    on: str | None = None,
+    quiet: bool = False,
 ) -> dict[str, Handle]:
     """Run a recipe and return its artifacts by step. Overrides are texts such as "base.depth=2"."""
     loaded = Recipe.load(recipe, overrides=overrides)
-    done: Run = run_recipe(loaded, _store(home), runtime=Runtime(device=device), sinks=() if quiet else (Plain(),))
+    runtime = Runtime(device=device, mapper=mapper(on, processes))
+    done: Run = run_recipe(loaded, _store(home), runtime=runtime, sinks=() if quiet else (Plain(),))
     return {name: _handle(artifact) for name, artifact in done.artifacts.items()}
 
 

@@ -1,7 +1,11 @@
 """corpus: reads documents, cleans them, and sets a part aside.
 
 Writes `documents.jsonl` (everything the source offers, as read: what an index holds), `train.jsonl` and `held_out.jsonl`
-(after the filters), `dropped.jsonl` and `report.json` (what was dropped or changed, and why). It makes no tokens.
+(after the filters), `dropped.jsonl` and `report.json` (what was dropped, changed or could not be read, and why), with `audits`
+also `audits.json`. It makes no tokens.
+
+The work goes shard by shard over all processor cores, or over a cluster, with the same bytes as the result; an interrupted run
+goes on; memory does not grow with the corpus.
 
     septet corpus --source python-docs --filters normalise --filters docstrings --filters exact-dedup --filters pii
 """
@@ -9,21 +13,21 @@ Writes `documents.jsonl` (everything the source offers, as read: what an index h
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-from septet.core.artifact import Artifact, Fact
+from septet.core.artifact import Artifact, Fact, write_json
 from septet.core.errors import DataError
 from septet.core.step import Step, Work
-from septet.data.documents import Document, write_documents, write_rows
+from septet.data.audit import Audit
+from septet.data.documents import read_documents, read_rows, write_documents
 from septet.data.filter import Filter
+from septet.data.pipeline import EXAMPLES, Pipeline, join_files, size_of
 from septet.data.source import Source
-from septet.data.split import HeldOut
+from septet.data.split import Held, HeldOut
 
 __all__ = ["Corpus", "EmptyCorpus"]
-
-EXAMPLES = 5  # shown for each reason in the report
 
 
 class EmptyCorpus(DataError):
@@ -41,135 +45,166 @@ class Corpus(Step):
     """What is trained on: filters, applied in this order."""
     held_out: HeldOut = HeldOut()
     """The part that is never trained on."""
+    audits: tuple[Audit, ...] = ()
+    """What to look for in the texts as a whole, before and after the filters."""
+    on_error: Literal["skip", "stop"] = "skip"
+    """What to do with a record that cannot be read: leave it out, count it and name it in the report; or stop."""
+    keep_read: bool = True
+    """Keep `documents.jsonl`, the text as read, which an index needs; without it the corpus takes half the room."""
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
-        """Errors: EmptyCorpus where the source or the filters leave nothing; DataError for rows that cannot be read."""
-        stages = len(self.filters) + 3
-        skipped: list[tuple[str, str]] = []
-        docs = list(self.source.read(bad=lambda place, reason: skipped.append((place, reason))))
-        _require_unique(docs)
-        if not docs:
-            raise EmptyCorpus(f"The source {self.source.kind!r} offers no documents; at least one is expected.")
-        work.progress(1, stages, unit="stages", documents=len(docs))
-        write_documents(work.out / "documents.jsonl", docs)
-        report = _Report()
-        report.stage("source", self.source.kind, before=None, after=docs)
-        for place, (file, reason) in enumerate(skipped):
-            report.skipped.append({"file": file, "reason": reason})
-            if place < EXAMPLES:
-                work.log(f"left out {file}: {reason}")
-        kept = docs
-        for place, one in enumerate(self.filters):
-            before = kept
-            kept = list(one.apply(iter(before), report.dropper(one.kind)))
-            report.stage("filter", one.kind, before=before, after=kept)
-            work.progress(place + 2, stages, unit="stages", documents=len(kept))
-        kept = [doc for doc in kept if doc.text.strip() or report.drop("empty", doc, "no text")]
-        if not kept:
-            reasons = ", ".join(f"{count} {why}" for why, count in report.reasons().most_common(5))
+        """Errors: EmptyCorpus where the source or the filters leave nothing; DataError for rows that do not fit the fields."""
+        folders = {str(ref): inputs[role].path for role, ref in self.refs().items()}
+        pipeline = Pipeline(self.source, self.filters, work, self.audits, folders, self.keep_read, self.on_error)
+
+        def ask(what: str, done: int, total: int) -> None:
+            work.progress(done, total + 1, unit="shards")
+
+        total = pipeline.run(ask)
+        read = {"documents": 0, "public": 0, "bytes": 0, "words": 0, **total["read"]}
+        for row in total["bad"][:EXAMPLES]:
+            work.log(f"left out {row['file']}: {row['reason']}")
+        if not read["documents"]:
+            named = "".join(f" {row['file']}: {row['reason']}." for row in total["bad"][:EXAMPLES])
             raise EmptyCorpus(
-                f"The filters left nothing of {len(docs)} documents ({reasons}); take out or loosen the filter that drops most."
+                f"The source {self.source.kind!r} offers no documents; at least one is expected.{named}"
             )
-        split = self.held_out.split(kept)
-        if self.held_out.by != "document" and split.by == "document":
+        stages = _stages(self.source.kind, read, total["stages"])
+        if not stages[-1]["documents"]:
+            reasons = sorted(_reasons(total["stages"]), key=lambda row: -row["count"])
+            told = ", ".join(f"{row['count']} {row['reason']}" for row in reasons[:5])
+            raise EmptyCorpus(
+                f"The filters left nothing of {read['documents']} documents ({told}); take out or loosen the filter that "
+                "drops most."
+            )
+        split = self._split(pipeline, work)
+        self._write(pipeline, work.out)
+        report = {
+            "stages": stages,
+            "dropped": _reasons(total["stages"]),
+            "types": dict(sorted(total["types"].items())),
+            "lengths": dict(sorted(total["lengths"].items(), key=lambda item: int(item[0]))),
+            "tables": {name: dict(sorted(rows.items())) for name, rows in sorted(total["tables"].items())},
+            "split": split,
+            "skipped_files": total["bad"],
+            "skipped": total["bad_count"],
+        }
+        _write_json(work.out / "report.json", report)
+        if self.audits:
+            before, after = total["audits_before"], total["audits_after"]
+            found = {
+                audit.kind: {"before": audit.report(before[audit.kind]), "after": audit.report(after[audit.kind])}
+                for audit in self.audits
+            }
+            _write_json(work.out / "audits.json", found)
+        kept = stages[-1]
+        return {
+            "documents": read["documents"],
+            "public": read["public"],
+            "bytes": read["bytes"],
+            "dropped": sum(row["count"] for row in report["dropped"]),
+            "train_documents": split["train"]["documents"],
+            "train_bytes": split["train"]["bytes"],
+            "held_out_documents": split["held_out"]["documents"],
+            "held_out_bytes": split["held_out"]["bytes"],
+            "held_out_share": round(split["held_out"]["bytes"] / max(kept["bytes"], 1), 4),
+            "held_out_groups": split["held_out"]["groups"][:50],
+            "emails": total["emails"],
+            "skipped_files": total["bad_count"],
+        }
+
+    def _split(self, pipeline: Pipeline, work: Work) -> dict[str, Any]:
+        last = pipeline.last()
+        shards = sorted(last.glob("*[0-9].jsonl"))
+
+        def groups() -> Iterator[tuple[str, int]]:
+            for path in shards:
+                for _, row in read_rows(path.with_suffix(".groups.jsonl")):
+                    yield row["group"], row["bytes"]
+
+        def documents() -> Iterator[tuple[str, int]]:
+            for path in shards:
+                for doc in read_documents(path):
+                    yield doc.id, size_of(doc.text)
+
+        held = self.held_out.choose(groups, documents)
+        if self.held_out.by != "document" and held.by == "document":
             work.log("All documents are of one group, so single documents are held out.")
-        write_documents(work.out / "train.jsonl", split.train)
-        write_documents(work.out / "held_out.jsonl", split.held_out)
-        write_rows(work.out / "dropped.jsonl", report.dropped)
-        summary = report.content(train=split.train, held_out=split.held_out, by=split.by)
-        (work.out / "report.json").write_text(
-            json.dumps(summary, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
-        work.progress(stages, stages, unit="stages", documents=len(kept))
-        return {
-            "documents": len(docs),
-            "public": sum(doc.public for doc in docs),
-            "bytes": _size(docs),
-            "dropped": len(report.dropped),
-            "train_documents": len(split.train),
-            "train_bytes": _size(split.train),
-            "held_out_documents": len(split.held_out),
-            "held_out_bytes": _size(split.held_out),
-            "held_out_share": round(_size(split.held_out) / max(_size(kept), 1), 4),
-            "held_out_groups": sorted({doc.group for doc in split.held_out})[:50],
-            "emails": sum(int(doc.meta.get("emails", 0)) for doc in kept),
-            "skipped_files": len(report.skipped),
+        settings = {
+            "folder": str(last),
+            "held": {**vars(held), "units": sorted(held.units) if held.units is not None else None},
         }
+        counts = {part: {"documents": 0, "bytes": 0} for part in ("train", "held_out")}
+        names: set[str] = set()
+        # which units are held out may be a long list: it travels in a file
+        write_json(pipeline.folder / "split.json", settings)
+        stage = {"settings": str(pipeline.folder / "split.json")}
+        for result in work.runtime.map(split_shard, stage, [{"stem": path.stem} for path in shards]):
+            for part, row in counts.items():
+                for name in row:
+                    row[name] += result[part][name]
+            names.update(result["groups"])
+        return {"by": held.by, **counts, "held_out": {**counts["held_out"], "groups": sorted(names)[:200]}}
+
+    def _write(self, pipeline: Pipeline, out: Path) -> None:
+        first, last = pipeline.folder / "phase-0", pipeline.last()
+        stems = sorted(path.stem for path in last.glob("*[0-9].json"))
+        if self.keep_read:
+            join_files(out / "documents.jsonl", (first / f"{stem}.read.jsonl" for stem in stems))
+        for part in ("train", "held_out"):
+            join_files(out / f"{part}.jsonl", (last / f"{stem}.{part}.jsonl" for stem in stems))
+        phases = [pipeline.folder / f"phase-{number}" for number in range(len(pipeline.phases()))]
+        join_files(out / "dropped.jsonl", (phase / f"{stem}.dropped.jsonl" for phase in phases for stem in stems))
 
 
-def _size(docs: Iterable[Document]) -> int:
-    """Bytes of UTF-8."""
-    return sum(len(doc.text.encode("utf-8", "surrogatepass")) for doc in docs)
+def split_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, Any]:
+    """Write the two sides of a shard of what stays: STEM.train.jsonl and STEM.held_out.jsonl."""
+    told = json.loads(Path(settings["settings"]).read_text(encoding="utf-8"))
+    units = told["held"]["units"]
+    held = Held(**{**told["held"], "units": None if units is None else frozenset(units)})
+    folder, stem = Path(told["folder"]), shard["stem"]
+    result: dict[str, Any] = {"groups": []}
+    for part in ("train", "held_out"):
+        row = result[part] = {"documents": 0, "bytes": 0}
+        groups: dict[str, None] = {}
+
+        def chosen(part: str = part, row: dict[str, int] = row, groups: dict[str, None] = groups) -> Iterator[Any]:
+            for doc in read_documents(folder / f"{stem}.jsonl"):
+                if (doc in held) == (part == "held_out"):
+                    row["documents"] += 1
+                    row["bytes"] += size_of(doc.text)
+                    if len(groups) < 200:
+                        groups[doc.group or doc.id] = None
+                    yield doc
+
+        write_documents(folder / f"{stem}.{part}.jsonl", chosen())
+        result["groups"] = list(groups)
+    return result
 
 
-def _require_unique(docs: list[Document]) -> None:
-    repeated = [doc_id for doc_id, count in Counter(doc.id for doc in docs).items() if count > 1]
-    if repeated:
-        raise DataError(
-            f"The source gives {len(repeated)} ids more than once, such as {repeated[0]!r}; ids must be unique."
-        )
+def _stages(kind: str, read: dict[str, int], tallies: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for the source and one for each filter: what came out of it, and what it did."""
+    rows: list[dict[str, Any]] = [
+        {"stage": "source", "kind": kind, "documents": read["documents"], "bytes": read["bytes"], "words": read["words"]}
+    ]
+    for tally in tallies:
+        numbers = tally["numbers"]
+        if tally["kind"] == "empty" and not numbers.get("dropped"):
+            continue  # the check for empty texts is worth a line only where it found some
+        row = {"stage": "filter", "kind": tally["kind"]}
+        row |= {name: numbers.get(name, 0) for name in ("documents", "bytes", "words", "dropped", "changed", "added")}
+        rows.append({**row, "counts": dict(sorted(tally["counts"].items()))})
+    return rows
 
 
-class _Report:
-    """What happened to the documents, stage by stage."""
-
-    def __init__(self) -> None:
-        self.dropped: list[dict[str, Any]] = []
-        self.stages: list[dict[str, Any]] = []
-        self.skipped: list[dict[str, str]] = []
-
-    def drop(self, kind: str, doc: Document, reason: str) -> bool:
-        self.dropped.append({"id": doc.id, "name": doc.name, "filter": kind, "reason": reason})
-        return False
-
-    def dropper(self, kind: str) -> Any:
-        return lambda doc, reason: self.drop(kind, doc, reason)
-
-    def reasons(self) -> Counter[str]:
-        return Counter(_general(row["reason"]) for row in self.dropped)
-
-    def stage(self, what: str, kind: str, *, before: list[Document] | None, after: list[Document]) -> None:
-        row: dict[str, Any] = {"stage": what, "kind": kind, "documents": len(after), "bytes": _size(after)}
-        if before is not None:
-            texts = {doc.id: doc.text for doc in before}
-            row["dropped"] = len(before) - len(after)
-            row["changed"] = sum(texts.get(doc.id) != doc.text for doc in after)
-        self.stages.append(row)
-
-    def content(self, *, train: Iterable[Document], held_out: Iterable[Document], by: str) -> dict[str, Any]:
-        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for row in self.dropped:
-            groups.setdefault((row["filter"], _general(row["reason"])), []).append(row)
-        return {
-            "stages": self.stages,
-            "dropped": [
-                {
-                    "filter": kind,
-                    "reason": reason,
-                    "count": len(rows),
-                    "examples": [row["name"] or row["id"] for row in rows[:EXAMPLES]],
-                }
-                for (kind, reason), rows in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
-            ],
-            "types": dict(sorted(Counter(str(doc.meta.get("type", "")) for doc in _chain(train, held_out)).items())),
-            "split": {
-                "by": by,
-                "train": {"documents": len(list(train)), "bytes": _size(train)},
-                "held_out": {
-                    "documents": len(list(held_out)),
-                    "bytes": _size(held_out),
-                    "groups": sorted({doc.group or doc.id for doc in held_out})[:200],
-                },
-            },
-            "skipped_files": self.skipped,
-        }
+def _reasons(tallies: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows = [
+        {"filter": tally["kind"], "reason": reason, **entry}
+        for tally in tallies
+        for reason, entry in tally["reasons"].items()
+    ]
+    return sorted(rows, key=lambda row: (-row["count"], row["filter"], row["reason"]))
 
 
-def _chain(*parts: Iterable[Document]) -> Iterator[Document]:
-    for part in parts:
-        yield from part
-
-
-def _general(reason: str) -> str:
-    """The reason without the particular document it names."""
-    return "same text as another" if reason.startswith("same text as ") else reason
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from septet.core.artifact import Artifact, Fact
-from septet.core.component import CorpusRef, TokenizerRef
+from septet.core.component import CorpusRef, PackedRef, TokenizerRef
 from septet.core.errors import ComponentError, DataError
 from septet.core.step import Step, Work
 from septet.data.documents import read_documents, write_rows
@@ -28,6 +28,7 @@ from septet.train.objective import Objective
 from septet.train.objectives.causal_lm import CausalLM
 
 if TYPE_CHECKING:
+    from septet.data.packed import Ready
     from septet.train.plan import Plan
 
 __all__ = ["Pretrain", "curve_rows"]
@@ -50,6 +51,8 @@ class Pretrain(Step):
     """The corpus: its training part is learned, its held-out part only measured."""
     tokenizer: TokenizerRef
     """The tokenizer, whose files become part of the model."""
+    packed: PackedRef | None = None
+    """Rows that `pack` made of this corpus with this tokenizer: they are read from disk, in the order of their mixture."""
     family: Family = Llama()
     """The architecture."""
     depth: int = Field(default=4, ge=1, le=128)
@@ -103,20 +106,26 @@ class Pretrain(Step):
         dial = self.derive(len(tokenizer))
         folder = inputs["corpus"].path
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        texts = {part: [doc.text for doc in read_documents(folder / f"{part}.jsonl")] for part in ("train", "held_out")}
-        if not texts["train"]:
-            raise DataError("the corpus has no training text. Hold out less, or give more text.", file=folder)
-        rows, packed = pack(text_samples(texts["train"], tokenizer), dial.context, pad=pad)
+        held_texts = [doc.text for doc in read_documents(folder / "held_out.jsonl")]
+        if "packed" in inputs:
+            dial, ready = self._ready(dial, inputs)
+            packed, held_packed, held_rows = ready.packed.report(), ready.held_out.report(), list(ready.held_out.rows())
+        else:
+            texts = [doc.text for doc in read_documents(folder / "train.jsonl")]
+            if not texts:
+                raise DataError("the corpus has no training text. Hold out less, or give more text.", file=folder)
+            rows, packed = pack(text_samples(texts, tokenizer), dial.context, pad=pad)
+            held_rows, held_packed = pack(text_samples(held_texts, tokenizer), dial.context, pad=pad)
         if self.tokens is None:
             dial = dial.with_(tokens=min(dial.tokens, max(dial.batch_tokens, MOST_EPOCHS * packed.targets)))
-        held_rows, held_packed = pack(text_samples(texts["held_out"], tokenizer), dial.context, pad=pad)
 
         settled = settle(work.runtime, precision=self.precision)
         seed_all(self.seed)
         module = AutoModelForCausalLM.from_config(self.family.config(dial, tokenizer))
         model = Model(module, tokenizer, device=settled.device)
         plan = self.plan(dial)
-        batches = Batches(rows, max(1, round(dial.batch_tokens / dial.context)), seed=self.seed)
+        size = max(1, round(dial.batch_tokens / dial.context))
+        batches = ready.batches(size) if "packed" in inputs else Batches(rows, size, seed=self.seed)
         facts: dict[str, Fact] = {
             "parameters": model.num_parameters(),
             "derived": dial.facts(),
@@ -138,7 +147,7 @@ class Pretrain(Step):
         }
         if held_rows:
             last = evaluate(model, self.objective, held_rows, settled=settled, rows_at_once=plan.eval_rows)
-            size = sum(len(text.encode()) for text in texts["held_out"])
+            size = sum(len(text.encode()) for text in held_texts)
             facts["held_out_loss"] = last
             if "nll" in last:
                 # the end of a document is predicted too, and paid for
@@ -146,6 +155,25 @@ class Pretrain(Step):
         model.save(work.out)
         write_rows(work.out / "curve.jsonl", curve_rows(done.curve))
         return facts
+
+    def _ready(self, dial: Dial, inputs: dict[str, Artifact]) -> tuple[Dial, Ready]:
+        """Return the dial with the context of the packed rows, and the rows."""
+        from septet.data.packed import Ready
+
+        artifact = inputs["packed"]
+        for role in ("corpus", "tokenizer"):
+            if artifact.inputs[role] != inputs[role].id:
+                raise ComponentError(
+                    f"packed: these rows were made with the {role} {artifact.inputs[role][:12]}, and {role} is "
+                    f"{inputs[role].short}. Pack this {role}, or train with that one."
+                )
+        ready = Ready.open(artifact)
+        if self.context not in (None, ready.packed.context):
+            raise ComponentError(
+                f"context: {self.context} is given and the packed rows have {ready.packed.context} tokens. Leave context out, or "
+                "pack with this one."
+            )
+        return dial.with_(context=ready.packed.context), ready
 
     def derive(self, vocabulary: int) -> Dial:
         """Return the family's dial with the fields that were given in place of the derived ones."""

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from septet.cli.main import Settings
-from septet.cli.running import execute, machine_options
+from septet.cli.running import Machine, execute, machine_options
 
 RECIPE = "ask-python.yaml"
 
@@ -40,8 +40,7 @@ def command(
     overrides: tuple[str, ...],
     no_serve: bool,
     port: int,
-    device: str,
-    threads: int | None,
+    machine: Machine,
 ) -> None:
     """Build an assistant from raw text to a running application, in one command.
 
@@ -55,14 +54,14 @@ def command(
 
         listen("127.0.0.1", port).close()  # better told now than after ten minutes
     recipe = Recipe.load(recipe_file(RECIPE), overrides=overrides, changes=_changes(docs, model))
-    run = execute(settings, recipe, device=device, threads=threads)
+    run = execute(settings, recipe, machine=machine)
     if not settings.json:
         click.echo(f"Report: {run.folder / 'report.html'}")
     if no_serve:
         if not settings.json:
             click.echo(f"Serve it with: septet serve --recipe {run.name}")
         return
-    serve(settings, name=run.name, port=port, device=device)
+    serve(settings, name=run.name, port=port, device=machine.device)
 
 
 def _changes(docs: Path | None, model: Path | None) -> dict[str, Any]:

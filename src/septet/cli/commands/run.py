@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from septet.cli.main import Settings
-from septet.cli.running import execute, machine_options
+from septet.cli.running import Machine, execute, machine_options
 
 
 @click.command("run")
@@ -19,13 +19,13 @@ from septet.cli.running import execute, machine_options
 @machine_options
 @click.pass_obj
 def command(
-    settings: Settings, recipe: Path, overrides: tuple[str, ...], only: str | None, device: str, threads: int | None
+    settings: Settings, recipe: Path, overrides: tuple[str, ...], only: str | None, machine: Machine
 ) -> None:
     """Run a RECIPE: make what is missing, keep what is there, go on with what was interrupted."""
     from septet.core.recipe import Recipe
 
     loaded = Recipe.load(recipe, overrides=overrides)
-    run = execute(settings, loaded, device=device, threads=threads, only=only, report=only is None)
+    run = execute(settings, loaded, machine=machine, only=only, report=only is None)
     if not settings.json and only is None:
         click.echo(f"Report: {run.folder / 'report.html'}")
         if run.serve:

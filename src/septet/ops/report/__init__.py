@@ -23,8 +23,10 @@ from septet.core.events import Event
 from septet.core.store import Store
 from septet.ops.progress import duration
 from septet.ops.report.charts import Curve, Span, curves, number, spans
+from septet.ops.report.corpora import corpus_parts, packed_parts
 from septet.ops.report.html import Markup, join, tag
 from septet.ops.report.lineage import Node, draw
+from septet.ops.report.tables import size_text, table
 from septet.ops.report.verdict import sentences, side
 
 __all__ = ["write_report"]
@@ -232,8 +234,9 @@ class _Page:
             path = artifact.path / "report.json"
             if artifact.kind != "corpus" or not path.is_file():
                 continue
-            content = json.loads(path.read_text(encoding="utf-8"))
-            parts += _corpus(name, content)
+            parts += corpus_parts(name, artifact)
+        parts += [part for name, artifact in self.artifacts.items() if artifact.kind == "packed"
+                  for part in packed_parts(name, artifact)]  # fmt: skip
         return join(*parts) if parts else None
 
     def cost(self) -> Markup:
@@ -251,13 +254,13 @@ class _Page:
                     duration(spent),
                     number(float(tokens)) if isinstance(tokens, int | float) else "–",
                     number(float(tokens) / spent) if isinstance(tokens, int | float) and spent else "–",
-                    _bytes(own),
+                    size_text(own),
                 ]
             )
-        rows.append(["all", "", "", duration(seconds), "", "", _bytes(size)])
+        rows.append(["all", "", "", duration(seconds), "", "", size_text(size)])
         head = ["step", "kind", "last run", "time to make", "tokens", "tokens/s", "on disk"]
         caption = "Time is what making took, over interrupted runs too; a kept step cost nothing this time."
-        return tag("div", _table(head, rows, caption, numbers={3, 4, 5, 6}), class_="card scroll")
+        return tag("div", table(head, rows, caption, numbers={3, 4, 5, 6}), class_="card scroll")
 
     def again(self) -> Markup:
         lines = [f"septet run {self.name}.yaml        # keeps what is there, makes what is missing"]
@@ -273,7 +276,7 @@ class _Page:
         return join(
             tag("pre", tag("code", "\n".join(lines))),
             tag("p", text),
-            tag("div", _table(["step", "id", "made from"], rows, "Ids of this run."), class_="card scroll"),
+            tag("div", table(["step", "id", "made from"], rows, "Ids of this run."), class_="card scroll"),
             tag("p", " · ".join(f"{key}: {value}" for key, value in facts if value), class_="quiet"),
             tag(
                 "details",
@@ -342,7 +345,7 @@ def _matrix(figures: list[Figure], roles: Mapping[str, str]) -> Markup:
         words = _words(metric) + (f" ({some['unit']})" if some["unit"] else "")
         rows.append([words, *(_cell(cells.get(system)) for system in systems), "–".join(map(number, counts))])
     head = ["figure", *(_who(system, roles) for system in systems), "n"]
-    return _table(head, rows, "Value and 95% interval; n is the number of samples.", numbers=set(range(1, len(head))))
+    return table(head, rows, "Value and 95% interval; n is the number of samples.", numbers=set(range(1, len(head))))
 
 
 def _changes(figures: list[Figure], roles: Mapping[str, str]) -> Markup:
@@ -353,7 +356,7 @@ def _changes(figures: list[Figure], roles: Mapping[str, str]) -> Markup:
         pair = f"{_who(figure['of'], roles)} against {_who(other, roles)}"
         rows.append([pair, _words(metric), _cell(figure), number(figure["n"]), tag("span", word, class_=style)])
     head = ["comparison", "figure", "difference", "n", "verdict"]
-    return _table(
+    return table(
         head, rows, "Paired on the same samples; the difference is the first minus the second.", numbers={2, 3}
     )
 
@@ -422,72 +425,7 @@ def _part(text: str) -> str:
     return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " …"
 
 
-def _corpus(name: str, content: Mapping[str, Any]) -> list[Markup]:
-    parts = []
-    rows = [
-        [
-            row.get("kind", ""),
-            number(row["documents"]),
-            _bytes(row["bytes"]),
-            _count(row, "dropped"),
-            _count(row, "changed"),
-        ]
-        for row in content.get("stages", [])
-    ]
-    if rows:
-        split = content.get("split", {})
-        told = f"The documents of '{name}' after each stage."
-        if split:
-            train, held_out = split["train"], split["held_out"]
-            told += f" {number(train['documents'])} are trained on ({_bytes(train['bytes'])}), "
-            told += f"{number(held_out['documents'])} are held out by {split['by']} ({_bytes(held_out['bytes'])})."
-        head = ["stage", "documents", "bytes", "dropped", "changed"]
-        parts.append(tag("div", _table(head, rows, told, numbers={1, 2, 3, 4}), class_="card scroll"))
-    dropped = [
-        [row["filter"], row["reason"], number(row["count"]), ", ".join(map(str, row.get("examples", [])))]
-        for row in content.get("dropped", [])
-    ]
-    if dropped:
-        head = ["filter", "reason", "documents", "such as"]
-        parts.append(
-            tag(
-                "div",
-                _table(head, dropped, "What was left out of training, and why.", numbers={2}),
-                class_="card scroll",
-            )
-        )
-    elif rows:
-        parts.append(tag("p", "Nothing was dropped.", class_="quiet"))
-    skipped = content.get("skipped_files", [])
-    if skipped:
-        listed = [tag("li", f"{row['file']}: {row['reason']}") for row in skipped[:20]]
-        parts.append(tag("details", tag("summary", f"{len(skipped)} files could not be read"), tag("ul", *listed)))
-    return parts
-
-
-def _count(row: Mapping[str, Any], key: str) -> str:
-    return number(row[key]) if isinstance(row.get(key), int) else "–"
-
-
 # -- pieces ---------------------------------------------------------------------------------------------------------------
-
-
-def _table(
-    head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str, *, numbers: Collection[int] = ()
-) -> Markup:
-    def style(column: int) -> str | None:
-        return "n" if column in numbers else None
-
-    top = tag("tr", *(tag("th", text, scope="col", class_=style(i)) for i, text in enumerate(head)))
-    body = [
-        tag(
-            "tr",
-            tag("th", row[0], scope="row"),
-            *(tag("td", cell, class_=style(i)) for i, cell in enumerate(row[1:], 1)),
-        )
-        for row in rows
-    ]
-    return tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *body))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -504,11 +442,3 @@ def _inputs(artifact: Artifact, steps: Mapping[str, str]) -> str:
 
 def _sentence(node: Node) -> str:
     return f"{node.name} from {', '.join(dict.fromkeys(node.inputs))}" if node.inputs else node.name
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{number(size)} {unit}"
-        size /= 1000
-    raise AssertionError
