@@ -14,7 +14,7 @@ import pytest
 
 from septet.core.errors import ComponentError, DataError
 from septet.data.source import Source
-from septet.data.sources.folder import sections
+from septet.data.sources.markdown import sections
 
 
 def rows(path: Path, *items: object) -> Path:
@@ -181,8 +181,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path):
     os.symlink(root / "good.txt", root / "inside.txt")
     os.symlink(root / "nowhere.txt", root / "lost.txt")
     source = folder(root)
-    assert [doc.id for doc in source.read()] == ["good.txt", "inside.txt"]
-    assert dict(source.skipped()) == {
+    skipped: dict[str, str] = {}
+    assert [doc.id for doc in source.read(bad=skipped.__setitem__)] == ["good.txt", "inside.txt"]
+    assert skipped == {
         "bad.txt": "not UTF-8 (invalid continuation byte at byte 3)",
         "link.txt": "a link that leads outside the folder",
         "linked": "a link to a folder",
@@ -191,7 +192,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path):
 
 
 def test_folders_without_text(tmp_path: Path):
-    with pytest.raises(DataError, match=r"no \.txt or \.md file"):
+    with pytest.raises(DataError, match=r"no file that can be read; known are \.txt"):
         list(folder(tmp_path).read())
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(DataError, match="This is a file"):
@@ -202,7 +203,7 @@ def test_a_folders_fingerprint_follows_what_is_read(tmp_path: Path):
     (tmp_path / "a.txt").write_text("x")
     first = folder(tmp_path).identity()
     (tmp_path / ".hidden").write_text("y")
-    (tmp_path / "a.pdf").write_text("y")
+    (tmp_path / "a.png").write_text("y")
     assert folder(tmp_path).identity() == first
     (tmp_path / "a.txt").rename(tmp_path / "b.txt")
     assert folder(tmp_path).identity() != first

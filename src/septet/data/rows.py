@@ -1,0 +1,214 @@
+"""What the sources of rows share: which field of a row is what of a document.
+
+A row is a mapping from field names to values: a line of JSON, a record of a table. The text is one field; id, name, group and
+licence may be others.
+
+What it is not: a reader. The kinds in `septet.data.sources` read rows and hand them to `RowSource.document` one by one.
+
+    python -m pytest tests/data/test_row_sources.py
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, Literal
+
+from septet.core.errors import DataError, nearest
+from septet.core.extras import need
+from septet.data.documents import Document, JsonValue
+from septet.data.files import MAX_RECORD, File, lines
+from septet.data.source import Bad, Source
+
+__all__ = ["ColumnError", "Ids", "RowSource", "json_rows", "parquet_rows"]
+
+REMEMBERED = 1 << 18  # ids of a part that are compared with; enough to notice that a column holds no ids
+BATCH = 256  # rows of a table that are held at a time
+
+Row = tuple[int, int, Mapping[str, JsonValue]]
+"""(number from 1, byte where it begins or 0, fields)."""
+
+
+class ColumnError(DataError):
+    """A table has no column that the recipe names."""
+
+
+class _Unfit(Exception):
+    """What is wrong with a row, in words for people."""
+
+
+class Ids:
+    """Notices an id that comes twice in one part, among the first quarter of a million."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, str] = {}
+
+    def check(self, doc_id: str, place: str) -> None:
+        """Errors: DataError naming both rows."""
+        key = hash(doc_id)
+        if key in self._seen:
+            message = f"The id {doc_id!r} was already used in {self._seen[key]}; ids must be unique."
+            raise DataError(message, file=place)
+        if len(self._seen) < REMEMBERED:
+            self._seen[key] = place
+
+
+class RowSource(Source):
+    """A source whose documents are rows with named fields."""
+
+    text_field: str = "text"
+    """The field that holds the text."""
+    id_field: str | None = None
+    """The field that holds a unique id; without it, file name and row number."""
+    name_field: str | None = None
+    """The field that holds the name shown to users; without it, the id."""
+    group_field: str | None = None
+    """The field whose value keeps documents together in a held-out split."""
+    licence_field: str | None = None
+    """The field that holds the licence of a document; rows may leave it out."""
+    on_missing: Literal["stop", "skip"] = "stop"
+    """What happens to a row that lacks a named field, or holds something else there: stop, or name it and go on."""
+
+    def named(self) -> list[str]:
+        """The names of the fields that are read, the text's first."""
+        named = (self.text_field, self.id_field, self.name_field, self.group_field, self.licence_field)
+        return list(dict.fromkeys(name for name in named if name is not None))
+
+    def require(self, known: Iterable[str], file: object) -> None:
+        """Errors: ColumnError where a table has no column that the fields name, with the nearest one that it has."""
+        known = list(known)
+        for name in self.named():
+            if name not in known:
+                how = " Say where the text is with text_field." if name == self.text_field else ""
+                raise ColumnError(f"There is no column {name!r}.{how}{nearest(name, known)}", file=file)
+
+    def document(
+        self, row: Mapping[str, JsonValue], *, file: str, line: int, place: str, row_id: str, ids: Ids, bad: Bad
+    ) -> Document | None:
+        """The document of a row, or None after `bad`. `row_id` is its id where no field holds one.
+
+        Errors: DataError with `place` for a repeated id, and, where `on_missing` is "stop", for a missing field or a wrong type.
+        """
+        try:
+            doc_id = self._value(row, self.id_field) or row_id
+            text = self._text(row)
+            if len(text) > MAX_RECORD:
+                bad(place, f"the text is longer than {MAX_RECORD >> 20} MiB")
+                return None
+            doc = Document(
+                id=doc_id, text=text, name=self._value(row, self.name_field) or doc_id, file=file, line=line,
+                group=self._value(row, self.group_field), licence=self._licence(row),
+            )  # fmt: skip
+        except _Unfit as error:
+            if self.on_missing == "stop":
+                raise DataError(str(error), file=place) from None
+            bad(place, str(error))
+            return None
+        if self.id_field is not None:
+            ids.check(doc_id, place)
+        return doc
+
+    def _text(self, row: Mapping[str, JsonValue]) -> str:
+        value = row.get(self.text_field)
+        if self.text_field not in row:
+            message = f"The field {self.text_field!r} is missing; say where the text is with text_field."
+            raise _Unfit(message + nearest(self.text_field, row))
+        if not isinstance(value, str):
+            raise _Unfit(f"The field {self.text_field!r} holds {type(value).__name__}; a string is expected.")
+        return value
+
+    def _value(self, row: Mapping[str, JsonValue], field: str | None) -> str:
+        """A field that names something, as text; "" where none was asked for."""
+        if field is None:
+            return ""
+        value = row.get(field)
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+            what = "is missing or empty" if value in (None, "") else f"holds {type(value).__name__}"
+            message = f"The field {field!r} {what}; a string or a number is expected."
+            raise _Unfit(message + (nearest(field, row) if field not in row else ""))
+        return str(value)
+
+    def _licence(self, row: Mapping[str, JsonValue]) -> str:
+        value = row.get(self.licence_field) if self.licence_field is not None else None
+        return value if isinstance(value, str) else ""
+
+
+def json_rows(file: File, bad: Bad) -> Iterator[Row]:
+    """The rows of JSON lines, or of one JSON list of objects of at most 64 MiB. What is no JSON object goes to `bad`."""
+    first = True
+    for number, offset, raw in lines(file, bad):
+        if not raw.strip():
+            continue
+        if first and not file.start and raw.lstrip().startswith(b"["):
+            yield from _json_list(file, bad)
+            return
+        first = False
+        row = _json_object(raw, file.place(number, offset), bad)
+        if row is not None:
+            yield number, offset, row
+
+
+def _json_object(raw: bytes, place: str, bad: Bad) -> dict[str, JsonValue] | None:
+    try:
+        row = json.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        bad(place, f"not UTF-8 ({error.reason} at byte {error.start} of the row)")
+    except json.JSONDecodeError as error:
+        bad(place, f"not JSON ({error.msg}, column {error.colno}); one JSON object a line is expected")
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand open brackets
+        bad(place, f"not JSON that can be read ({type(error).__name__})")
+    else:
+        if isinstance(row, dict):
+            return row
+        bad(place, f'a JSON {type(row).__name__}; an object such as {{"text": "..."}} is expected')
+    return None
+
+
+def _json_list(file: File, bad: Bad) -> Iterator[Row]:
+    raw = file.whole(bad)
+    if raw is None:
+        return
+    try:
+        rows = json.loads(raw.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        bad(file.name, f"not JSON ({error}); a list of objects or JSON lines is expected")
+        return
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, dict):
+            yield number, 0, row
+        else:
+            bad(file.place(number, 0), f"a JSON {type(row).__name__}; an object is expected")
+
+
+def parquet_rows(stream: BinaryIO | io.IOBase, name: str, source: RowSource, bad: Bad) -> Iterator[Row]:
+    """The rows of a Parquet file, only the columns that `source` names. A damaged row group goes to `bad`, the others are read.
+
+    Errors: DataError where there is no such column.
+    """
+    pyarrow, parquet = need("pyarrow", "corpus"), need("pyarrow.parquet", "corpus")  # 120 ms
+    broken = (pyarrow.ArrowException, OSError, UnicodeDecodeError)
+    try:
+        table = parquet.ParquetFile(stream)
+    except broken as error:
+        bad(name, f"not a Parquet file that can be read ({_first_line(error)})")
+        return
+    source.require(table.schema_arrow.names, name)
+    number = 0
+    for group in range(table.num_row_groups):
+        begins, number = number, number + table.metadata.row_group(group).num_rows
+        try:
+            batches = table.iter_batches(BATCH, row_groups=[group], columns=source.named(), use_threads=False)
+            for place, row in enumerate(_batch_rows(batches), start=begins + 1):
+                yield place, 0, row
+        except broken as error:
+            bad(f"{name}, rows {begins + 1} to {number}", f"the row group is damaged ({_first_line(error)})")
+
+
+def _batch_rows(batches: Iterable[Any]) -> Iterator[dict[str, JsonValue]]:
+    for batch in batches:
+        yield from batch.to_pylist()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n", 1)[0].rstrip(".")
