@@ -67,7 +67,15 @@ def distinct(number: int, first: int = 0) -> list[str]:
         ("'quoted' words", ["'", "quoted", "'", "words"]),
         ("3.14 or 1,000.50, 2nd.", ["3.14", "or", "1,000.50", ",", "2nd", "."]),
         ("well-known...", ["well", "-", "known", "..."]),
-        ("a_b U.S. (x)", ["a_b", "U", ".", "S", ".", "(", "x", ")"]),
+        ("a_b U.S. (x) 10 a.m.", ["a_b", "U.S.", "(", "x", ")", "10", "a.m."]),
+        (
+            "at 2:30, 3/4 -- or/and 213-48!!",
+            ["at", "2:30", ",", "3/4", "--", "or", "/", "and", "213", "-", "48", "!", "!"],
+        ),
+        (
+            "(https://a.com/b?c=d), www.x.org. me.you@a-b.com!",
+            ["(", "https://a.com/b?c=d", ")", ",", "www.x.org", ".", "me.you@a-b.com", "!"],
+        ),
         (" \n\t", []),
         ("x" * 40 + ",y", ["x" * 40, ",", "y"]),
     ],
@@ -319,6 +327,14 @@ def test_gopher_quality_counts_different_stop_words():
     spec = {"kind": "gopher-quality", "stop_words": ["der", "und"], "min_stop_words": 2}
     assert verdict(spec, "der Hund und die Katze " * 12) == "kept"
     assert verdict({"kind": "gopher-quality", "min_stop_words": 0}, "Hund Katze Maus sieht " * 20) == "kept"
+
+
+def test_gopher_quality_counts_punctuation_in_its_shares_or_not():
+    text = prose(60) + " , ." * 10
+    assert verdict("gopher-quality", text) == "too few words with a letter"  # 60 of 80
+    assert verdict({"kind": "gopher-quality", "punctuation_is_words": False}, text) == "kept"  # 60 of 60
+    numbers = prose(60) + " 12" * 16
+    assert verdict({"kind": "gopher-quality", "punctuation_is_words": False}, numbers) == "too few words with a letter"
 
 
 def test_gopher_quality_takes_any_text():

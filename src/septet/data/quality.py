@@ -1,8 +1,8 @@
 """What the quality filters share: words, sentences, punctuation, and the page rules of C4.
 
 Words are counted as a tokenizer for English counts them, since the published thresholds were set with one: punctuation is a
-word of its own, "don't" is two, "3.14" one, "..." one. It is not spaCy: addresses and abbreviations ("U.S.") fall apart here.
-Texts in languages that put no spaces between words are beyond these rules.
+word of its own, "don't" is two words, "3.14", "U.S.", "..." and an address are one. It is not spaCy, which knows more
+abbreviations ("Mr.") and smileys. Texts in languages that put no spaces between words are beyond these rules.
 
     python -c "from septet.data.quality import words; print(words('Don\u2019t pay 1,000.50 for well-known bits...'))"
 """
@@ -63,7 +63,13 @@ PUNCTUATION = (
     | SENTENCE_ENDS
 )
 
-_WORD = re.compile(r"\w+(?:[.,](?<=\d[.,])\d+)*|(?<=\w)['\u2019]\w+|\.{2,}|[^\w\s]").findall
+_WORD = re.compile(
+    r"(?:https?://|www\.)\S*[\w/]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"  # addresses
+    r"|(?:[^\W\d_]\.){2,}"  # U.S., a.m.
+    r"|\w+(?:[.,:/](?<=\d[.,:/])\d+)*"  # words, 1,000.50, 2:30, 3/4
+    r"|(?<=\w)['\u2019]\w+"  # the second half of don't and John's
+    r"|\.{2,}|-{2,}|[^\w\s]"
+).findall
 _known_word = lru_cache(2**15)(_WORD)  # the same "it," and "don't" come again and again
 _LONG = 32  # characters; longer pieces are not worth remembering
 

@@ -1,8 +1,9 @@
 """Gopher's quality rules: word counts and lengths, symbols, bullets, ellipses, letters, stop words.
 
 The rules of the paper's Appendix A1.1 as datatrove codes them: words are those of a tokenizer (see `septet.data.quality`),
-punctuation counts as words in every share but not in the number and length of words, and two *different* stop words are needed.
-They suit English prose, and drop poems, tables, code and short answers.
+and two *different* stop words are needed. They suit English prose, and drop poems, tables, code and short answers. Because
+punctuation counts as words in the share of words with a letter, prose with many names, dates and figures goes too;
+`punctuation_is_words: false` keeps it, as in the paper's words.
 
     septet corpus --source '{kind: jsonl, path: rows.jsonl}' --filters gopher-quality
 """
@@ -33,13 +34,15 @@ class GopherQuality(Filter):
     max_mean_word_length: float = Field(default=10, gt=0)
     """Greatest mean length of a word, in characters, punctuation aside."""
     max_symbols_per_word: float = Field(default=0.1, ge=0)
-    """Most "#" for each word or punctuation mark; and likewise, counted apart, ellipses (three dots or one character)."""
+    """Most "#" for each word; and likewise, counted apart, ellipses (three dots or one character)."""
     max_bullet_lines: float = Field(default=0.9, ge=0, le=1)
     """Greatest share of lines that begin with a bullet or a hyphen."""
     max_ellipsis_lines: float = Field(default=0.3, ge=0, le=1)
     """Greatest share of lines that end in an ellipsis."""
     min_words_with_letter: float = Field(default=0.8, ge=0, le=1)
-    """Least share of words, among words and punctuation marks, that hold a letter."""
+    """Least share of words that hold a letter."""
+    punctuation_is_words: bool = True
+    """Count punctuation marks among the words of the shares of symbols and of words with a letter, as datatrove does today."""
     min_stop_words: int = Field(default=2, ge=0)
     """How many different stop words a document needs, in small letters."""
     stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -68,13 +71,13 @@ class GopherQuality(Filter):
         found = words(text)
         others = [word for word in found if not word.isalpha()]  # few: all else is made of letters
         symbols = [word for word in others if PUNCTUATION.issuperset(word)]
-        number, total = len(found) - len(symbols), len(found)
+        number = len(found) - len(symbols)
         if number < self.min_words:
             return f"fewer than {self.min_words} words"
         if number > self.max_words:
             return f"more than {self.max_words} words"
         mean = (sum(map(len, found)) - sum(map(len, symbols))) / max(number, 1)
-        total = max(total, 1)
+        total = max(len(found) if self.punctuation_is_words else number, 1)
         if mean < self.min_mean_word_length:
             return f"mean word length below {self.min_mean_word_length:g}"
         if mean > self.max_mean_word_length:
@@ -92,8 +95,8 @@ class GopherQuality(Filter):
             ellipses = sum(line.rstrip().endswith(("...", "…")) for line in lines)
             if ellipses / len(lines) > self.max_ellipsis_lines:
                 return "too many lines that end in an ellipsis"
-        without = sum(not any(map(str.isalpha, word)) for word in others)
-        if (total - without) / total < self.min_words_with_letter:
+        lettered = len(found) - sum(not any(map(str.isalpha, word)) for word in others)
+        if lettered / total < self.min_words_with_letter:
             return "too few words with a letter"
         if self.min_stop_words and len(stop_words.intersection(found)) < self.min_stop_words:
             return f"fewer than {self.min_stop_words} stop words"
