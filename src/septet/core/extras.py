@@ -28,4 +28,4 @@ def need(package: str, extra: str) -> Any:
         name = package.partition(".")[0]
         raise SeptetError(
             f"This needs the package '{name}', which is not installed: pip install 'septet[{extra}]'"
-        ) from (None)
+        ) from None
