@@ -30,7 +30,18 @@ from septet.core.protocols import Mapper, Stage
 
 __all__ = ["KINDS", "Runtime", "Step", "Work"]
 
-KINDS = ("corpus", "tokenizer", "model", "dataset", "pairs", "ratings", "index", "report")
+KINDS = (
+    "corpus",
+    "tokenizer",
+    "model",
+    "dataset",
+    "pairs",
+    "ratings",
+    "index",
+    "report",
+    "classifier",
+    "recogniser",
+)
 
 
 @dataclass(frozen=True, slots=True)
