@@ -41,7 +41,7 @@ def test_windows():
 
 
 def test_toxic_documents_leave(folder: Path):
-    kept, dropped = apply(folder, ["you kind friend", "you vile idiot", ""])
+    kept, dropped = apply(folder, ["you kind friend", "you vile idiot", "a friend"])
     assert [doc.id for doc in kept] == ["0", "2"]
     assert dropped == [("1", "more toxic than the threshold")]
     assert 0 <= kept[0].meta["toxicity"] < 0.5

@@ -1,7 +1,7 @@
 """classifier: trains a small linear text classifier on labelled rows, and measures it on a part that it never saw.
 
-Writes `classifier.json` and `classifier.safetensors`, which the filter `toxicity` reads. Rows are held out by a hash of their text, so equal
-texts stay together. It makes no language model: n-grams and one layer of weights.
+Writes `classifier.json` and `classifier.safetensors`, which the filter `toxicity` reads. Rows are held out by a hash of their text,
+so equal texts stay together. It makes no language model: n-grams and one layer of weights.
 
     septet classifier --path comments.csv --text-field comment --label-field toxic --positive True --name toxic
 """
