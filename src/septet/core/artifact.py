@@ -39,8 +39,8 @@ def make_id(identity: Mapping[str, Any]) -> str:
 class Artifact:
     """One finished artifact.
 
-    id: 32 hexadecimal digits. kind: corpus, tokenizer, model, dataset, pairs, ratings, index or report. inputs: role -> id.
-    step: the dump that made it, which can be run again. facts: what was measured. path: its folder (not in the manifest).
+    id: 32 hexadecimal digits. kind: one of `septet.core.step.KINDS`. inputs: role -> id. step: the dump that made it, which can
+    be run again. facts: what was measured. path: its folder (not in the manifest).
     """
 
     id: str

@@ -26,6 +26,7 @@ from septet.core import registry
 from septet.core.errors import ComponentError, nearest
 
 __all__ = [
+    "ClassifierRef",
     "Component",
     "CorpusRef",
     "DatasetRef",
@@ -34,6 +35,7 @@ __all__ = [
     "ModelRef",
     "PackedRef",
     "PairsRef",
+    "RecogniserRef",
     "Ref",
     "ReportRef",
     "Takes",
@@ -82,6 +84,8 @@ DatasetRef = Annotated[Ref, Takes("dataset")]
 PairsRef = Annotated[Ref, Takes("pairs")]
 IndexRef = Annotated[Ref, Takes("index")]
 ReportRef = Annotated[Ref, Takes("report")]
+ClassifierRef = Annotated[Ref, Takes("classifier")]
+RecogniserRef = Annotated[Ref, Takes("recogniser")]
 
 
 class InputPath(str):

@@ -30,7 +30,22 @@ from septet.core.protocols import Mapper, Stage
 
 __all__ = ["KINDS", "Runtime", "Step", "Work"]
 
+<<<<<<< HEAD
 KINDS = ("corpus", "tokenizer", "model", "dataset", "pairs", "ratings", "index", "report", "packed")
+=======
+KINDS = (
+    "corpus",
+    "tokenizer",
+    "model",
+    "dataset",
+    "pairs",
+    "ratings",
+    "index",
+    "report",
+    "classifier",
+    "recogniser",
+)
+>>>>>>> privacy
 
 
 @dataclass(frozen=True, slots=True)
