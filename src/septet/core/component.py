@@ -26,6 +26,7 @@ from septet.core import registry
 from septet.core.errors import ComponentError, nearest
 
 __all__ = [
+    "ClassifierRef",
     "Component",
     "CorpusRef",
     "DatasetRef",
@@ -33,6 +34,7 @@ __all__ = [
     "InputPath",
     "ModelRef",
     "PairsRef",
+    "RecogniserRef",
     "Ref",
     "ReportRef",
     "Takes",
@@ -80,6 +82,8 @@ DatasetRef = Annotated[Ref, Takes("dataset")]
 PairsRef = Annotated[Ref, Takes("pairs")]
 IndexRef = Annotated[Ref, Takes("index")]
 ReportRef = Annotated[Ref, Takes("report")]
+ClassifierRef = Annotated[Ref, Takes("classifier")]
+RecogniserRef = Annotated[Ref, Takes("recogniser")]
 
 
 class InputPath(str):

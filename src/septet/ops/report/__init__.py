@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +22,9 @@ from septet.core.artifact import Artifact
 from septet.core.events import Event
 from septet.core.store import Store
 from septet.ops.progress import duration
+from septet.ops.report.audits import sections
 from septet.ops.report.charts import Curve, Span, curves, number, spans
-from septet.ops.report.html import Markup, join, tag
+from septet.ops.report.html import Markup, join, table, tag
 from septet.ops.report.lineage import Node, draw
 from septet.ops.report.verdict import sentences, side
 
@@ -110,6 +111,7 @@ class _Page:
             ("evaluation", "Evaluation", self.evaluation()),
             ("samples", "Answers, good and bad", self.samples()),
             ("corpus", "What the corpus kept and dropped", self.corpus()),
+            ("audits", "Of whom the corpus speaks", self.audits()),
             ("cost", "What each step cost", self.cost()),
             ("again", "How to make it again", self.again()),
         ]
@@ -236,6 +238,14 @@ class _Page:
             parts += _corpus(name, content)
         return join(*parts) if parts else None
 
+    def audits(self) -> Markup | None:
+        parts = []
+        for name, artifact in self.artifacts.items():
+            path = artifact.path / "audits.json"
+            if path.is_file():
+                parts += [tag("h3", name), *sections(json.loads(path.read_text(encoding="utf-8")))]
+        return join(*parts) if parts else None
+
     def cost(self) -> Markup:
         rows, seconds, size = [], 0.0, 0
         for name, artifact in self.artifacts.items():
@@ -257,7 +267,7 @@ class _Page:
         rows.append(["all", "", "", duration(seconds), "", "", _bytes(size)])
         head = ["step", "kind", "last run", "time to make", "tokens", "tokens/s", "on disk"]
         caption = "Time is what making took, over interrupted runs too; a kept step cost nothing this time."
-        return tag("div", _table(head, rows, caption, numbers={3, 4, 5, 6}), class_="card scroll")
+        return tag("div", table(head, rows, caption, numbers={3, 4, 5, 6}), class_="card scroll")
 
     def again(self) -> Markup:
         lines = [f"septet run {self.name}.yaml        # keeps what is there, makes what is missing"]
@@ -273,7 +283,7 @@ class _Page:
         return join(
             tag("pre", tag("code", "\n".join(lines))),
             tag("p", text),
-            tag("div", _table(["step", "id", "made from"], rows, "Ids of this run."), class_="card scroll"),
+            tag("div", table(["step", "id", "made from"], rows, "Ids of this run."), class_="card scroll"),
             tag("p", " · ".join(f"{key}: {value}" for key, value in facts if value), class_="quiet"),
             tag(
                 "details",
@@ -342,7 +352,7 @@ def _matrix(figures: list[Figure], roles: Mapping[str, str]) -> Markup:
         words = _words(metric) + (f" ({some['unit']})" if some["unit"] else "")
         rows.append([words, *(_cell(cells.get(system)) for system in systems), "–".join(map(number, counts))])
     head = ["figure", *(_who(system, roles) for system in systems), "n"]
-    return _table(head, rows, "Value and 95% interval; n is the number of samples.", numbers=set(range(1, len(head))))
+    return table(head, rows, "Value and 95% interval; n is the number of samples.", numbers=set(range(1, len(head))))
 
 
 def _changes(figures: list[Figure], roles: Mapping[str, str]) -> Markup:
@@ -353,7 +363,7 @@ def _changes(figures: list[Figure], roles: Mapping[str, str]) -> Markup:
         pair = f"{_who(figure['of'], roles)} against {_who(other, roles)}"
         rows.append([pair, _words(metric), _cell(figure), number(figure["n"]), tag("span", word, class_=style)])
     head = ["comparison", "figure", "difference", "n", "verdict"]
-    return _table(
+    return table(
         head, rows, "Paired on the same samples; the difference is the first minus the second.", numbers={2, 3}
     )
 
@@ -442,7 +452,7 @@ def _corpus(name: str, content: Mapping[str, Any]) -> list[Markup]:
             told += f" {number(train['documents'])} are trained on ({_bytes(train['bytes'])}), "
             told += f"{number(held_out['documents'])} are held out by {split['by']} ({_bytes(held_out['bytes'])})."
         head = ["stage", "documents", "bytes", "dropped", "changed"]
-        parts.append(tag("div", _table(head, rows, told, numbers={1, 2, 3, 4}), class_="card scroll"))
+        parts.append(tag("div", table(head, rows, told, numbers={1, 2, 3, 4}), class_="card scroll"))
     dropped = [
         [row["filter"], row["reason"], number(row["count"]), ", ".join(map(str, row.get("examples", [])))]
         for row in content.get("dropped", [])
@@ -452,7 +462,7 @@ def _corpus(name: str, content: Mapping[str, Any]) -> list[Markup]:
         parts.append(
             tag(
                 "div",
-                _table(head, dropped, "What was left out of training, and why.", numbers={2}),
+                table(head, dropped, "What was left out of training, and why.", numbers={2}),
                 class_="card scroll",
             )
         )
@@ -470,24 +480,6 @@ def _count(row: Mapping[str, Any], key: str) -> str:
 
 
 # -- pieces ---------------------------------------------------------------------------------------------------------------
-
-
-def _table(
-    head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str, *, numbers: Collection[int] = ()
-) -> Markup:
-    def style(column: int) -> str | None:
-        return "n" if column in numbers else None
-
-    top = tag("tr", *(tag("th", text, scope="col", class_=style(i)) for i, text in enumerate(head)))
-    body = [
-        tag(
-            "tr",
-            tag("th", row[0], scope="row"),
-            *(tag("td", cell, class_=style(i)) for i, cell in enumerate(row[1:], 1)),
-        )
-        for row in rows
-    ]
-    return tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *body))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
