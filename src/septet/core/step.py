@@ -30,9 +30,6 @@ from septet.core.protocols import Mapper, Stage
 
 __all__ = ["KINDS", "Runtime", "Step", "Work"]
 
-<<<<<<< HEAD
-KINDS = ("corpus", "tokenizer", "model", "dataset", "pairs", "ratings", "index", "report", "packed")
-=======
 KINDS = (
     "corpus",
     "tokenizer",
@@ -44,8 +41,8 @@ KINDS = (
     "report",
     "classifier",
     "recogniser",
+    "packed",
 )
->>>>>>> privacy
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def filter_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, A
     """Read a shard, let the phase's filters choose, and write what stays.
 
     settings: folder (the state's), phase, source, before (the survey that begins the phase, or null), filters, after (the survey
-    that ends it, or null), folders (of referenced artifacts), audits, keep_read, on_error. shard: number, parts.
+    that ends it, or null), folders (of referenced artifacts), keep_read, on_error. shard: number, parts.
     Writes, below `phase-N/`: SHARD.jsonl (what stays), SHARD.dropped.jsonl, SHARD.keys.npy and SHARD.ids.* for the next survey,
     and SHARD.json, which is also the result.
     """
@@ -146,13 +146,8 @@ def filter_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, A
         one.given(folders)
     dropped: list[dict[str, Any]] = []
     result: dict[str, Any] = {"shard": shard["number"]}
-    audits = [Audit.parse(dump) for dump in settings["audits"]]
-    for audit in audits:
-        audit.given(folders)
     if settings["phase"] == 0:
         docs = _read_shard(settings, shard, folder, result)
-        if audits:
-            docs = _audited(docs, audits, result.setdefault("audits_before", {}))
     else:
         docs = _trusted(Path(settings["folder"], f"phase-{settings['phase'] - 1}", f"{stem}.jsonl"))
     tallies: list[Tally] = []
@@ -173,8 +168,6 @@ def filter_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, A
         tallies.append(tally)
         docs = tally.watch(docs, lambda taken, tally=tally: _with_text(taken, tally))
         docs = _measured(docs, result, folder / f"{stem}.groups.jsonl")
-        if audits:
-            docs = _audited(docs, audits, result.setdefault("audits_after", {}))
         write_documents(folder / f"{stem}.jsonl", docs)
     else:
         looked = _looked(docs, _survey(settings["after"]), folder / stem, shard["number"] << SHIFT)
@@ -282,12 +275,18 @@ def _measured(docs: Iterable[Document], result: dict[str, Any], groups: Path) ->
     )
 
 
-def _audited(docs: Iterable[Document], audits: Sequence[Audit], found: dict[str, Any]) -> Iterator[Document]:
-    for batch in batches(docs, 256):
-        for audit in audits:
-            tally = audit.look(batch)
-            found[audit.kind] = tally if audit.kind not in found else audit.merge([found[audit.kind], tally])
-        yield from batch
+def audit_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, Any]:
+    """Return what the audits of settings find in the documents of a file: kind -> tally."""
+    done = Path(shard["file"]).with_suffix(".audits.json")
+    if done.is_file():
+        return json.loads(done.read_text(encoding="utf-8"))
+    found = {}
+    for dump in settings["audits"]:
+        audit = Audit.parse(dump)
+        audit.given({name: Path(path) for name, path in settings["folders"].items()})
+        found[audit.kind] = audit.look(_trusted(Path(shard["file"])))
+    write_json(done, found)
+    return found
 
 
 def _looked(docs: Iterable[Document], survey: Survey, stem: Path, first: int) -> Iterator[Document]:
@@ -404,8 +403,7 @@ class Pipeline:
                 "filters": [one.dump() for one in filters],
                 "after": after.dump() if after else None,
                 "folders": {name: str(path) for name, path in self.folders.items()},
-                "audits": [audit.dump() for audit in self.audits] if number == 0 or after is None else [],
-                "keep_read": self.keep_read,
+                "keep_read": self.keep_read or bool(self.audits),
                 "on_error": self.on_error,
             }
             (self.folder / f"phase-{number}").mkdir(parents=True, exist_ok=True)
@@ -439,13 +437,19 @@ class Pipeline:
                 mine = total.setdefault("tables", {}).setdefault(name, {}).setdefault(key, {})
                 for what, value in values.items():
                     mine[what] = mine.get(what, 0) + value
-        for name in ("audits_before", "audits_after"):
-            if name in result:
-                mine = total.setdefault(name, {})
-                for audit in self.audits:
-                    parts = [found[audit.kind] for found in (mine, result[name]) if audit.kind in found]
-                    if parts:
-                        mine[audit.kind] = audit.merge(parts)
+
+    def audit(self, files: Sequence[Path]) -> dict[str, Any]:
+        """Return kind -> the tally of all files together."""
+        settings = {
+            "audits": [audit.dump() for audit in self.audits],
+            "folders": {name: str(path) for name, path in self.folders.items()},
+        }
+        total: dict[str, Any] = {}
+        for found in self.work.runtime.map(audit_shard, settings, [{"file": str(path)} for path in files]):
+            for audit in self.audits:
+                parts = [part[audit.kind] for part in (total, found) if audit.kind in part]
+                total[audit.kind] = audit.merge(parts)
+        return total
 
     def _require_unique(self, shards: int) -> None:
         parts = [_load(self.folder / "phase-0" / f"{number:06d}.id-keys.npy") for number in range(shards)]

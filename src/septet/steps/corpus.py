@@ -91,12 +91,7 @@ class Corpus(Step):
         }
         _write_json(work.out / "report.json", report)
         if self.audits:
-            before, after = total["audits_before"], total["audits_after"]
-            found = {
-                audit.kind: {"before": audit.report(before[audit.kind]), "after": audit.report(after[audit.kind])}
-                for audit in self.audits
-            }
-            _write_json(work.out / "audits.json", found)
+            _write_json(work.out / "audits.json", self._audit(pipeline))
         kept = stages[-1]
         return {
             "documents": read["documents"],
@@ -145,6 +140,16 @@ class Corpus(Step):
                     row[name] += result[part][name]
             names.update(result["groups"])
         return {"by": held.by, **counts, "held_out": {**counts["held_out"], "groups": sorted(names)[:200]}}
+
+    def _audit(self, pipeline: Pipeline) -> dict[str, Any]:
+        """What the audits say of the text as read, and of what stays."""
+        before = pipeline.audit(sorted((pipeline.folder / "phase-0").glob("*.read.jsonl")))
+        after = pipeline.audit(sorted(pipeline.last().glob("*[0-9].jsonl")))
+        found = {}
+        for audit in self.audits:
+            first = audit.report(before[audit.kind])
+            found[audit.kind] = {"before": first, "after": audit.report(after[audit.kind], first)}
+        return found
 
     def _write(self, pipeline: Pipeline, out: Path) -> None:
         first, last = pipeline.folder / "phase-0", pipeline.last()

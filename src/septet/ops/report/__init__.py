@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +22,11 @@ from septet.core.artifact import Artifact
 from septet.core.events import Event
 from septet.core.store import Store
 from septet.ops.progress import duration
-from septet.ops.report.charts import Curve, Span, curves, number, spans
+from septet.ops.report.audits import sections
+from septet.ops.report.charts import Curve, Span, curves, number, size_text, spans
 from septet.ops.report.corpora import corpus_parts, packed_parts
-from septet.ops.report.html import Markup, join, tag
+from septet.ops.report.html import Markup, join, table, tag
 from septet.ops.report.lineage import Node, draw
-from septet.ops.report.tables import size_text, table
 from septet.ops.report.verdict import sentences, side
 
 __all__ = ["write_report"]
@@ -112,6 +112,7 @@ class _Page:
             ("evaluation", "Evaluation", self.evaluation()),
             ("samples", "Answers, good and bad", self.samples()),
             ("corpus", "What the corpus kept and dropped", self.corpus()),
+            ("audits", "Of whom the corpus speaks", self.audits()),
             ("cost", "What each step cost", self.cost()),
             ("again", "How to make it again", self.again()),
         ]
@@ -237,6 +238,14 @@ class _Page:
             parts += corpus_parts(name, artifact)
         parts += [part for name, artifact in self.artifacts.items() if artifact.kind == "packed"
                   for part in packed_parts(name, artifact)]  # fmt: skip
+        return join(*parts) if parts else None
+
+    def audits(self) -> Markup | None:
+        parts = []
+        for name, artifact in self.artifacts.items():
+            path = artifact.path / "audits.json"
+            if path.is_file():
+                parts += [tag("h3", name), *sections(json.loads(path.read_text(encoding="utf-8")))]
         return join(*parts) if parts else None
 
     def cost(self) -> Markup:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from septet.ops.report.html import Markup, tag
 
-__all__ = ["Curve", "Span", "curves", "number", "spans", "ticks"]
+__all__ = ["Curve", "Span", "curves", "number", "size_text", "spans", "ticks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,15 @@ def number(value: float, digits: int = 3) -> str:
         return f"{value:.1e}".replace("-", "−")
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:,.{places}f}".replace("-", "−")
+
+
+def size_text(size: float) -> str:
+    """Return bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{number(size)} {unit}"
+        size /= 1000
+    raise AssertionError
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -111,13 +120,12 @@ def curves(lines: Sequence[Curve], *, title: str, x: str, y: str, width: int = 4
     return tag("svg", *parts, viewBox=f"0 0 {width} {height}", role="img", aria_label=title, class_="chart")
 
 
-def spans(rows: Sequence[Span], *, title: str, unit: str, width: int = 960) -> Markup:
-    """Return one line a row: its name, a dot for the value, a bar for the interval, the value in words."""
-    step, left, right, top, bottom = 34, 262, 190, 8, 34
+def spans(rows: Sequence[Span], *, title: str, unit: str, width: int = 960, left: int = 262) -> Markup:
+    """Return one line a row: its name (within `left` pixels), a dot for the value, a bar for the interval, the value in words."""
+    step, right, top, bottom = 34, 190, 8, 34
     height = top + step * len(rows) + bottom
     ends = [end for row in rows for end in (row.low, row.high, row.value) if end is not None]
-    high = max(ends) or 1.0
-    low = min(0.0, min(ends))
+    low, high = min(0.0, *ends), max(0.0, *ends)
 
     def across(value: float) -> float:
         return round(left + (value - low) / ((high - low) or 1) * (width - left - right), 2)
@@ -131,7 +139,7 @@ def spans(rows: Sequence[Span], *, title: str, unit: str, width: int = 960) -> M
     for place, row in enumerate(rows):
         y = top + step * (place + 0.5)
         parts.append(tag("text", row.name, x=left - 14, y=y + 4, class_="name end"))
-        parts.append(tag("line", x1=across(low), x2=across(row.value), y1=y, y2=y, class_=f"stem {row.style}"))
+        parts.append(tag("line", x1=across(0.0), x2=across(row.value), y1=y, y2=y, class_=f"stem {row.style}"))
         if row.low is not None and row.high is not None:
             parts.append(tag("line", x1=across(row.low), x2=across(row.high), y1=y, y2=y, class_=f"range {row.style}"))
         parts.append(tag("circle", cx=across(row.value), cy=y, r=5.5, class_=f"dot {row.style}"))

@@ -1,4 +1,4 @@
-"""What the report says of a corpus and of packed rows: stages, reasons with examples, counts, languages, lengths, audits, the mixture.
+"""What the report says of a corpus and of packed rows: stages, reasons with examples, counts, languages, lengths, the mixture.
 
     septet run recipes/mixed-corpus.yaml        # its report.html shows all of it
 """
@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from septet.core.artifact import Artifact
-from septet.ops.report.charts import Span, number, spans
-from septet.ops.report.html import Markup, join, tag
-from septet.ops.report.tables import size_text, table
+from septet.ops.report.charts import Span, number, size_text, spans
+from septet.ops.report.html import Markup, join, table, tag
 
 __all__ = ["corpus_parts", "packed_parts"]
 
@@ -28,11 +27,6 @@ def corpus_parts(name: str, artifact: Artifact) -> list[Markup]:
     parts = [_stages(name, content), _dropped(content), _counted(content.get("stages", []))]
     parts += [_shares(what, rows) for what, rows in content.get("tables", {}).items()]
     parts += [_lengths(content.get("lengths", {})), _skipped(content)]
-    audits = artifact.path / "audits.json"
-    if audits.is_file():
-        from septet.ops.report.audits import sections  # only a corpus with audits has such a part
-
-        parts += sections(json.loads(audits.read_text(encoding="utf-8")))
     return [part for part in parts if part is not None]
 
 

@@ -11,11 +11,11 @@ What it is not: a template language.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["Markup", "join", "tag"]
+__all__ = ["Markup", "join", "table", "tag"]
 
 _VOID = frozenset({"br", "hr", "img", "link", "meta"})
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -56,6 +56,24 @@ def join(*children: Child) -> Markup:
         else:
             parts.append(_clean(str(child)))
     return Markup("".join(parts))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str, *, numbers: Collection[int] = ()) -> Markup:
+    """Return a table whose first column names its rows; `numbers`: the columns that are set to the right."""
+
+    def style(column: int) -> str | None:
+        return "n" if column in numbers else None
+
+    top = tag("tr", *(tag("th", text, scope="col", class_=style(i)) for i, text in enumerate(head)))
+    body = [
+        tag(
+            "tr",
+            tag("th", row[0], scope="row"),
+            *(tag("td", cell, class_=style(i)) for i, cell in enumerate(row[1:], 1)),
+        )
+        for row in rows
+    ]
+    return tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *body))
 
 
 def _clean(text: str) -> str:

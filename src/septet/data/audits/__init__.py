@@ -1,0 +1,1 @@
+"""Looks at a corpus as a whole: one kind a file."""
