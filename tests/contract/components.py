@@ -137,8 +137,13 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
             (folder / name).mkdir(exist_ok=True)
             (folder / name / "text.txt").write_text(name)
             yield str(folder / name)
+        for name in ("e", "f"):  # what the `datasets` library saves
+            (folder / name).mkdir(exist_ok=True)
+            (folder / name / "state.json").write_text('{"_data_files": []}')
+            (folder / name / "dataset_info.json").write_text(f'{{"license": "{name}"}}')
+            yield str(folder / name)
     elif annotation is str or annotation is Any:
-        yield from ("words", "other", "$ref", "auto", "none", "text", "pydantic", "About: {question}")
+        yield from ("words", "other", "$ref", "auto", "none", "text", "pydantic", "About: {question}", "latin-1", ";")
     elif isinstance(annotation, type) and issubclass(annotation, Component):
         if isinstance(current, Component):
             yield from (other for _, other in variations(current, folder))
@@ -152,5 +157,9 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
                     yield annotation(**{**dict(given), name: value})
                 except (ValidationError, SeptetError):
                     continue
+    elif origin is dict and isinstance(args[1], type) and issubclass(args[1], Component):
+        made = list(itertools.islice(_values(args[1], [], None, folder), 2))
+        yield from ({"first": one} for one in made)
+        yield {"first": made[0], "second": made[-1]}
     elif origin in (dict, types.MappingProxyType) or annotation is dict:
         yield from ({"a": 1.0}, {"text": 1}, {})

@@ -41,8 +41,10 @@ __all__ = [
     "Encoding",
     "File",
     "FileSource",
+    "PathSource",
     "Pattern",
     "decode",
+    "is_inside",
     "is_wide",
     "lines",
     "matcher",
@@ -327,15 +329,25 @@ class _Entry:
     problem: str = ""
 
 
-class FileSource(Source):
-    """A source of files: one, or those below a folder that match a pattern."""
+class PathSource(Source):
+    """A source of files on this machine."""
 
     path: InputPath
     """A file, a .zip archive, or a folder."""
-    pattern: Pattern = "**/*"
-    """Which files of the folder or archive are read: `*` within a name, `**/` any folders, `{a,b}` either."""
     licence: str = ""
     """The licence that all documents carry unless one says otherwise."""
+
+    def identity(self, ids: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """As for any component, without the hash of the path: the fingerprint covers the files that are read."""
+        plain = self.model_copy(update={"path": str(self.path)})  # a plain string is not hashed as a path is
+        return {key: value for key, value in super(PathSource, plain).identity(ids).items() if key != "path"}
+
+
+class FileSource(PathSource):
+    """A source of files: one, or those below a folder that match a pattern."""
+
+    pattern: Pattern = "**/*"
+    """Which files of the folder or archive are read: `*` within a name, `**/` any folders, `{a,b}` either."""
 
     @abstractmethod
     def documents(self, file: File, bad: Bad) -> Iterator[Document]:
@@ -372,11 +384,6 @@ class FileSource(Source):
             total.update(entry.problem.encode() if entry.problem else bytes.fromhex(hash_path(path)))
         return total.hexdigest()
 
-    def identity(self, ids: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """As for any component, without the hash of the path: the fingerprint covers the files that are read."""
-        plain = self.model_copy(update={"path": str(self.path)})  # a plain string is not hashed as a path is
-        return {key: value for key, value in super(FileSource, plain).identity(ids).items() if key != "path"}
-
     # -- which files ------------------------------------------------------------------------------------------------
 
     def _root(self) -> Path:
@@ -407,7 +414,7 @@ class FileSource(Source):
         path = self._full(name)
         if path.is_dir():
             return _Entry(name, problem="a link to a folder" if path.is_symlink() else "a folder")
-        if Path(self.path).is_dir() and not _inside(path, self._root()):
+        if Path(self.path).is_dir() and not is_inside(path, self._root()):
             return _Entry(name, problem="a link that leads outside the folder")
         try:
             state = path.stat()
@@ -476,7 +483,7 @@ class FileSource(Source):
                     yield from self.documents(File(inner, self._full(name), archive, info.filename), bad)
 
 
-def _inside(path: Path, root: Path) -> bool:
+def is_inside(path: Path, root: Path) -> bool:
     real, base = os.path.realpath(path), os.path.realpath(root)
     return real == base or real.startswith(base.rstrip("/") + "/")
 

@@ -21,7 +21,7 @@ from septet.data.documents import Document, JsonValue
 from septet.data.files import MAX_RECORD, File, lines
 from septet.data.source import Bad, Source
 
-__all__ = ["ColumnError", "Ids", "RowSource", "json_rows", "parquet_rows"]
+__all__ = ["ColumnError", "Ids", "RowSource", "first_line", "json_rows", "parquet_rows"]
 
 REMEMBERED = 1 << 18  # ids of a part that are compared with; enough to notice that a column holds no ids
 BATCH = 256  # rows of a table that are held at a time
@@ -191,7 +191,7 @@ def parquet_rows(stream: BinaryIO | io.IOBase, name: str, source: RowSource, bad
     try:
         table = parquet.ParquetFile(stream)
     except broken as error:
-        bad(name, f"not a Parquet file that can be read ({_first_line(error)})")
+        bad(name, f"not a Parquet file that can be read ({first_line(error)})")
         return
     source.require(table.schema_arrow.names, name)
     number = 0
@@ -202,7 +202,7 @@ def parquet_rows(stream: BinaryIO | io.IOBase, name: str, source: RowSource, bad
             for place, row in enumerate(_batch_rows(batches), start=begins + 1):
                 yield place, 0, row
         except broken as error:
-            bad(f"{name}, rows {begins + 1} to {number}", f"the row group is damaged ({_first_line(error)})")
+            bad(f"{name}, rows {begins + 1} to {number}", f"the row group is damaged ({first_line(error)})")
 
 
 def _batch_rows(batches: Iterable[Any]) -> Iterator[dict[str, JsonValue]]:
@@ -210,5 +210,5 @@ def _batch_rows(batches: Iterable[Any]) -> Iterator[dict[str, JsonValue]]:
         yield from batch.to_pylist()
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return str(error).split("\n", 1)[0].rstrip(".")

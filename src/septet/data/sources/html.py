@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from septet.data.documents import Document
 from septet.data.files import File, FileSource, Pattern
-from septet.data.html import main_text
+from septet.data.html import read_page
 from septet.data.source import Bad
 
 __all__ = ["Html"]
@@ -30,13 +30,15 @@ class Html(FileSource):
         if raw is None:
             return
         try:
-            title, text = main_text(raw)
+            page = read_page(raw)
         except ValueError as error:
             bad(file.name, f"not HTML that can be read ({error})")
             return
-        if not text:
+        if not page.text:
             bad(file.name, "no main text in the page")
             return
+        name = file.name
         yield Document(
-            id=file.name, text=text, name=title or file.name, group=file.name, file=file.name, line=1, meta={"type": "page"}
+            id=name, text=page.text, name=page.title or name, group=name, file=name, line=1, licence=page.licence,
+            meta={"type": "page"},
         )  # fmt: skip
