@@ -36,7 +36,11 @@ def members() -> list[tuple[type[Component], str]]:
     return [(family, name) for family in families() for name in registry.names(family.drawer)]
 
 
-REQUIRED_TOGETHER = {"steps/dataset": {"corpus": "$first"}, "steps/evaluate": {"corpus": "$first"}}
+REQUIRED_TOGETHER = {
+    "steps/dataset": {"corpus": "$first"},
+    "steps/evaluate": {"corpus": "$first"},
+    "data.filters/decontaminate": {"datasets": ("$first",)},
+}
 """Fields without which a component refuses its defaults, by drawer and kind."""
 
 
@@ -149,4 +153,4 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
                 except (ValidationError, SeptetError):
                     continue
     elif origin in (dict, types.MappingProxyType) or annotation is dict:
-        yield from ({"a": 1.0}, {"text": 1}, {})
+        yield from ({"a": 1.0}, {"text": 1}, {"a": "b"}, {})
