@@ -40,6 +40,7 @@ REQUIRED_TOGETHER = {
     "steps/dataset": {"corpus": "$first"},
     "steps/evaluate": {"corpus": "$first"},
     "data.filters/licence": {"allow": ["mit"]},
+    "data.filters/decontaminate": {"datasets": ("$first",)},
 }
 """Fields without which a component refuses its defaults, by drawer and kind."""
 
@@ -162,4 +163,4 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
         yield from ({"first": one} for one in made)
         yield {"first": made[0], "second": made[-1]}
     elif origin in (dict, types.MappingProxyType) or annotation is dict:
-        yield from ({"a": 1.0}, {"text": 1}, {})
+        yield from ({"a": 1.0}, {"text": 1}, {"a": "b"}, {})

@@ -6,7 +6,6 @@ python -m pytest tests/data/test_filters.py
 from __future__ import annotations
 
 import gzip
-import json
 import random
 import unicodedata
 from pathlib import Path
@@ -19,7 +18,6 @@ from septet.core.errors import ComponentError
 from septet.data.documents import Document
 from septet.data.filter import Filter
 from septet.data.filters.normalise import normalise
-from septet.data.filters.pii import find_emails
 from septet.data.special import RESERVED, without_reserved
 
 
@@ -111,56 +109,6 @@ def test_real_duplicates(real_data: Path):
     kept, dropped = apply("exact-dedup", *(doc(text, id=name) for name, text in texts.items()))
     assert len(kept) == 1
     assert len(dropped) == 1
-
-
-# -- pii ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("Guido van Rossum <guido@python.org>", ["guido@python.org"]),
-        ("mail a.b+c@sub.example.co.uk, or x_y@ex-ample.com.", ["a.b+c@sub.example.co.uk", "x_y@ex-ample.com"]),
-        ("mailto:me@example.com?subject=x", ["me@example.com"]),
-        ("jürgen@müller.de und 用户@例子.公司", ["jürgen@müller.de", "用户@例子.公司"]),
-        ("@property\ndef f(): a @ b; M@N; x@y", []),
-        ("git@github.com:a/b.git", ["git@github.com"]),
-        ("user@localhost root@127.0.0.1 @name.com", []),
-        ("a@b.c", []),
-    ],
-)
-def test_addresses(text: str, found: list[str]):
-    assert [text[start:end] for start, end in find_emails(text)] == found
-
-
-def test_what_is_done_with_addresses():
-    one = doc("By a@example.org and b@example.org.", meta={"doc": "By a@example.org."})
-    kept, _ = apply("pii", one)
-    assert kept[0].text == "By [email] and [email]."
-    assert kept[0].meta == {"doc": "By [email].", "emails": 2}
-    assert apply({"kind": "pii", "on_match": "drop"}, one) == ([], [("a", "holds an e-mail address")])
-    kept, _ = apply({"kind": "pii", "on_match": "keep"}, one)
-    assert kept[0].text == one.text
-    assert kept[0].meta["emails"] == 2
-    with pytest.raises(ComponentError, match="on_match"):
-        Filter.parse({"kind": "pii", "on_match": "hide"})
-
-
-def test_addresses_are_found_in_time():
-    find_emails("a@" * 20_000 + "a." * 20_000)
-    find_emails("x" * 200_000 + "@" + "y-" * 100_000)
-
-
-def test_real_addresses(real_data: Path):
-    rows = json.loads(gzip.decompress((real_data / "pii/presidio_synthetic/generated_large.json.gz").read_bytes()))
-    gold = found = right = 0
-    for row in rows:
-        spans = {(s["start_position"], s["end_position"]) for s in row["spans"] if "EMAIL" in s["entity_type"]}
-        ours = set(find_emails(row["full_text"]))
-        gold, found, right = gold + len(spans), found + len(ours), right + len(spans & ours)
-    assert gold > 20
-    assert right / gold > 0.95
-    assert right / found > 0.95
 
 
 # -- length ---------------------------------------------------------------------------------------------------------

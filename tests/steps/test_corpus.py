@@ -65,7 +65,7 @@ def test_a_corpus_and_its_report(tmp_path: Path):
     assert (row["reason"], row["count"]) == ("same text as another", 1)
     assert row["examples"] == [{"name": "F0", "text": "F0\n\nText number 0 by a0@example.org."}]
     assert report["skipped_files"][0]["file"] == "bad.txt"
-    assert facts["emails"] == 20
+    assert facts["pii"] == {"email": 20}
     assert facts["documents"] == 22
     assert facts["dropped"] == 2
     assert facts["skipped_files"] == 1

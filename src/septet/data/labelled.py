@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import zlib
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import Literal
 from septet.core.errors import DataError, nearest
 from septet.data.documents import JsonValue, read_rows
 
-__all__ = ["Format", "Labelled", "read_labelled"]
+__all__ = ["Format", "Labelled", "hash_text", "is_held_out", "read_labelled", "read_text"]
 
 Format = Literal["auto", "csv", "tsv", "jsonl", "label-first"]
 ENDINGS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl"}
@@ -71,7 +72,7 @@ def read_labelled(
 def _table(path: Path, delimiter: str) -> Iterator[tuple[int, dict[str, JsonValue]]]:
     """(row number from 1, row) below the header."""
     csv.field_size_limit(1 << 30)  # the default of 128 KB is shorter than some web pages
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
     try:
         for number, row in enumerate(reader, start=1):
             yield number, {key: value for key, value in row.items() if key is not None}
@@ -80,7 +81,7 @@ def _table(path: Path, delimiter: str) -> Iterator[tuple[int, dict[str, JsonValu
 
 
 def _label_first(path: Path) -> Iterator[Labelled]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
             label, *rest = line.split(None, 1)
             if not rest:
@@ -88,7 +89,8 @@ def _label_first(path: Path) -> Iterator[Labelled]:
             yield Labelled(rest[0].strip(), label)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a file, plain or .gz. Errors: DataError for text that is not UTF-8, and for a damaged .gz."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
             return file.read().decode("utf-8-sig")
@@ -100,3 +102,13 @@ def _text(path: Path) -> str:
         raise DataError(
             f"The compressed file is damaged ({error}); a complete gzip file is expected.", file=path
         ) from None
+
+
+def hash_text(text: str, seed: int) -> bytes:
+    """A hash that decides where a text falls, the same on every machine."""
+    return hashlib.sha256(f"{seed}\0{text}".encode("utf-8", "surrogatepass")).digest()
+
+
+def is_held_out(text: str, *, share: float, seed: int) -> bool:
+    """Whether a text belongs to the share that is only measured on; equal texts always fall on one side."""
+    return int.from_bytes(hash_text(text, seed)[:8], "big") < share * (1 << 64)

@@ -13,7 +13,6 @@ irony and quotation look the same to it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -28,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from septet.core.artifact import write_json
 from septet.core.errors import DataError, StoreError
 from septet.core.extras import need
+from septet.data.labelled import hash_text
 
 __all__ = ["Classifier", "Features", "Trained", "train"]
 
@@ -223,11 +223,6 @@ def _folds(texts: Sequence[str], labels: Sequence[str], seed: int) -> Array:
         for place, text in enumerate(sorted(known, key=lambda text: hash_text(text, seed))):
             fold.setdefault(text, place % FOLDS)
     return np.asarray([fold[text] for text in texts])
-
-
-def hash_text(text: str, seed: int) -> bytes:
-    """A hash that decides on which side a text falls, the same on every machine."""
-    return hashlib.sha256(f"{seed}\0{text}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _scores(rows: Any, weight: Array, bias: Array) -> Array:

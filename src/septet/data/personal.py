@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 from septet.core.errors import ComponentError, nearest
@@ -52,25 +53,22 @@ class Finder:
     regions: tuple[str, ...] = ("US",)
     phones: Literal["valid", "possible"] = "valid"
     ips: Literal["public", "all"] = "public"
-    names: Callable[[str], list[Span]] | None = None
-    _by_kind: dict[Kind, Callable[[str], Iterator[Span]]] = field(init=False, repr=False, compare=False)
+    names: Callable[[str], Iterable[Span]] | None = None
+    _by_kind: dict[Kind, Callable[[str], Iterable[Span]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        found: dict[Kind, Callable[[str], Iterator[Span]]] = {}
-        for kind in dict.fromkeys(self.kinds):
-            if kind == "phone":
-                found[kind] = _phones(self.regions, self.phones)
-            elif kind == "ip":
-                found[kind] = lambda text: _ips(text, public=self.ips == "public")
-            elif kind == "name":
-                assert self.names is not None, "names come from a recogniser"
-                names = self.names
-                found[kind] = lambda text: iter(names(text))
-            else:
-                found[kind] = {"email": _emails, "secret": _secrets, "iban": _ibans, "card": _cards}.get(
-                    kind, _national
-                )
-        object.__setattr__(self, "_by_kind", found)
+        object.__setattr__(self, "_by_kind", {kind: self._looking_for(kind) for kind in self.kinds})
+
+    def _looking_for(self, kind: Kind) -> Callable[[str], Iterable[Span]]:
+        if kind == "phone":
+            return _phones(self.regions, self.phones)
+        if kind == "ip":
+            return partial(_ips, public=self.ips == "public")
+        if kind == "name":
+            assert self.names is not None, "names come from a recogniser"
+            return self.names
+        known = {"email": _emails, "secret": _secrets, "iban": _ibans, "card": _cards, "national-id": _national}
+        return known[kind]
 
     def find(self, text: str) -> list[Hit]:
         """The hits in the order of the text; none overlaps another."""
@@ -124,8 +122,11 @@ def _is_catalogue_number(text: str, span: Span) -> bool:
 _DIALLED = re.compile(
     r"(?<![\w.,@/=#$€£+-])[+(]?\d(?:[ \xa0().\-/]{0,3}\d){6,19}(?:\s?(?:x|ext\.?)\s?\d{1,6})?(?![\w%])", re.I
 )
-_DATE = re.compile(
-    r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.]\d|\d{1,2}[/.]\d{1,2}[/.](?:19|20)\d\d|(?:1[5-9]|20)\d\d\s?[-/]\s?(?:1[5-9]|20)\d\d(?!\d)"
+_NOT_DIALLED = re.compile(
+    r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.]\d"  # a date
+    r"|\d{1,2}[/.]\d{1,2}[/.](?:19|20)\d\d"
+    r"|(?:1[5-9]|20)\d\d\s?[-/]\s?(?:1[5-9]|20)\d\d(?!\d)"  # years from to
+    r"|\d+\.\d+$"  # a decimal number
 )
 
 
@@ -141,7 +142,7 @@ def _phones(regions: tuple[str, ...], leniency: str) -> Callable[[str], Iterator
     def spans(text: str) -> Iterator[Span]:
         for match in _DIALLED.finditer(text):
             start, piece = match.start(), match.group()
-            if _DATE.match(piece) or _is_catalogue_number(text, match.span()):
+            if _NOT_DIALLED.match(piece) or _is_catalogue_number(text, match.span()):
                 continue
             # an international number means the same from everywhere
             for region in regions[:1] if piece.startswith("+") else regions:
@@ -227,7 +228,17 @@ def _mod_97(iban: str) -> int:
 
 # -- payment cards ------------------------------------------------------------------------------------------------------
 
-_CARD = re.compile(r"(?<![\w.,-])(?<!\d )\d(?:[ -]?\d){11,18}(?![\w-]|[.,]\d)")
+# in one piece, or in the groups that are printed on cards; each may begin where another ends, hence the look ahead
+_CARDS = tuple(
+    re.compile(rf"(?<![\w.,-])(?=({layout})(?![\w]|-\d|[.,]\d))")
+    for layout in (
+        r"\d{12,19}",
+        r"\d{4}(?P<m>[ -])\d{4}(?P=m)\d{4}(?P=m)\d{4}",
+        r"\d{4}(?P<m>[ -])\d{4}(?P=m)\d{4}(?P=m)\d{4}(?P=m)\d{3}",
+        r"\d{4}(?P<m>[ -])\d{6}(?P=m)\d{4,5}",
+    )
+)
+_EIGHT = re.compile(r"\d{4}[ -]?\d{4}")
 # (first and last prefix, lengths), as the issuers publish them
 _ISSUERS = tuple(
     (low, high, frozenset(lengths))
@@ -242,10 +253,11 @@ _ISSUERS = tuple(
 
 
 def _cards(text: str) -> Iterator[Span]:
-    for match in _CARD.finditer(text):
-        digits = re.sub("[ -]", "", match.group())
-        if _issued(digits) and _luhn(digits) and not _is_catalogue_number(text, match.span()):
-            yield match.span()
+    for pattern in _CARDS if _EIGHT.search(text) else ():
+        for match in pattern.finditer(text):
+            digits = re.sub("[ -]", "", match[1])
+            if _issued(digits) and _luhn(digits) and not _is_catalogue_number(text, match.span(1)):
+                yield match.span(1)
 
 
 def _issued(digits: str) -> bool:

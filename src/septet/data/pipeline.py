@@ -255,13 +255,11 @@ def _measured(docs: Iterable[Document], result: dict[str, Any], groups: Path) ->
     lengths: Counter[int] = Counter()
     types: Counter[str] = Counter()
     table: dict[str, dict[str, Counter[str]]] = {"language": {}, "source": {}, "licence": {}}
-    emails = 0
     sizes: Counter[tuple[str, str]] = Counter()
     for doc in docs:
         size, words = size_of(doc.text), len(doc.text.split())
         lengths[words.bit_length()] += 1
         types[str(doc.meta.get("type", ""))] += 1
-        emails += int(doc.meta.get("emails", 0))
         for name, rows in table.items():
             rows.setdefault(getattr(doc, name), Counter()).update(documents=1, bytes=size, words=words)
         sizes[doc.group or doc.id, "group" if doc.group else "id"] += size
@@ -270,7 +268,6 @@ def _measured(docs: Iterable[Document], result: dict[str, Any], groups: Path) ->
     result.update(
         lengths={str(key): value for key, value in sorted(lengths.items())},
         types=dict(types),
-        emails=emails,
         tables={name: {key: dict(value) for key, value in rows.items()} for name, rows in table.items()},
     )
 
@@ -431,7 +428,6 @@ class Pipeline:
             for key, value in result.get(name, {}).items():
                 mine = total.setdefault(name, {})
                 mine[key] = mine.get(key, 0) + value
-        total["emails"] = total.get("emails", 0) + result.get("emails", 0)
         for name, rows in result.get("tables", {}).items():
             for key, values in rows.items():
                 mine = total.setdefault("tables", {}).setdefault(name, {}).setdefault(key, {})

@@ -20,8 +20,8 @@ from septet.core.component import InputPath
 from septet.core.errors import DataError
 from septet.core.extras import need
 from septet.core.step import Step, Work
-from septet.data.labelled import Format, read_labelled
-from septet.data.linear import Features, hash_text, train
+from septet.data.labelled import Format, is_held_out, read_labelled
+from septet.data.linear import Features, train
 from septet.evals import stats
 
 __all__ = ["Classifier"]
@@ -58,8 +58,7 @@ class Classifier(Step):
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: DataError where a label has too few rows, on either side."""
         rows = read_labelled(self.path, format=self.format, text_field=self.text_field, label_field=self.label_field)
-        edge = int(self.held_out * (1 << 64))
-        aside = [int.from_bytes(hash_text(row.text, self.seed)[:8], "big") < edge for row in rows]
+        aside = [is_held_out(row.text, share=self.held_out, seed=self.seed) for row in rows]
         inside = [row for row, out in zip(rows, aside, strict=True) if not out]
         outside = [row for row, out in zip(rows, aside, strict=True) if out]
         missing = {row.label for row in inside} ^ {row.label for row in outside}

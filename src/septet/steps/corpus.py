@@ -104,7 +104,7 @@ class Corpus(Step):
             "held_out_bytes": split["held_out"]["bytes"],
             "held_out_share": round(split["held_out"]["bytes"] / max(kept["bytes"], 1), 4),
             "held_out_groups": split["held_out"]["groups"][:50],
-            "emails": total["emails"],
+            "pii": {name: n for stage in stages if stage["kind"] == "pii" for name, n in stage["counts"].items()},
             "skipped_files": total["bad_count"],
         }
 
