@@ -41,6 +41,7 @@ REQUIRED_TOGETHER = {
     "steps/evaluate": {"corpus": "$first"},
     "data.filters/licence": {"allow": ["mit"]},
     "data.filters/decontaminate": {"datasets": ("$first",)},
+    "data.filters/reweight": {"audit": "$first"},
 }
 """Fields without which a component refuses its defaults, by drawer and kind."""
 

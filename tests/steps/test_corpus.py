@@ -122,4 +122,4 @@ def test_real_web_text(real_data: Path, tmp_path: Path):
     facts = Step.parse(spec).run(work(tmp_path))
     assert facts["documents"] == 300
     assert 0.08 < facts["held_out_share"] < 0.12
-    assert facts["emails"] > 0
+    assert facts["pii"]["email"] > 0

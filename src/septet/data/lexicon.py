@@ -117,6 +117,14 @@ class Lexicon:
         assert entry.rule == "capital", entry
         return capital and (start > 0 or person or (end < len(low) and tokens[end][0].isupper()))
 
+    def mentions(self, text: str) -> Iterator[tuple[str, list[Mention]]]:
+        """Yield the sentences of a text that mention somebody, with the mentions."""
+        for sentence in sentences(text):
+            tokens = words(sentence)
+            low = plain(tokens)
+            if not self.keys.isdisjoint(low) and (found := self.find(tokens, low)):
+                yield sentence, found
+
     def axis(self, name: str) -> tuple[str, ...]:
         """Return the groups of an axis. Errors: DataError naming the nearest axis."""
         if name not in self.axes:

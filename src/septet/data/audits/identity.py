@@ -300,7 +300,7 @@ class _Seen:
             if x:
                 add(source["sentiment"].setdefault(key, [0] * 6), x, y, times)
         if doc.pronouns[0]:
-            add(source["pronouns"], *doc.pronouns, times)
+            add(source["pronouns"], doc.pronouns[0], doc.pronouns[1], times)
         for name, (x, y) in doc.occupations.items():
             add(source["occupations"].setdefault(name, [0] * 6), x, y, times)
 
