@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -67,6 +67,7 @@ def test_within_a_pass_every_row_comes_once():
     assert sorted(row[:100].tolist()) == list(range(100))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(0, 399))
 def test_it_goes_on_at_any_place(step: int, start: int):
     order = Mixture(weights={"a": 1, "b": 1}).order(SIZES)

@@ -210,8 +210,8 @@ def test_a_library_file_that_is_no_python_is_named(tmp_path: Path, monkeypatch: 
     (tmp_path / "latin.py").write_bytes('# coding: latin-1\ndef g():\n    "Do it, café."\n'.encode("latin-1"))
     (tmp_path / "old.py").write_text("print 'x'\n", encoding="utf-8")
     monkeypatch.setattr("septet.data.sources.python_docs._library", lambda: tmp_path)
-    source = PythonDocs()
-    found = {doc.name: doc for doc in source.read()}
+    bad: list[str] = []
+    found = {doc.name: doc for doc in PythonDocs().read(bad=lambda place, reason: bad.append(place))}
     assert found["good.f"].line == 2
     assert found["latin.g"].text.endswith("café.")
-    assert [file for file, _ in source.skipped()] == ["old.py"]
+    assert bad == ["old.py"]
