@@ -36,7 +36,11 @@ def members() -> list[tuple[type[Component], str]]:
     return [(family, name) for family in families() for name in registry.names(family.drawer)]
 
 
-REQUIRED_TOGETHER = {"steps/dataset": {"corpus": "$first"}, "steps/evaluate": {"corpus": "$first"}}
+REQUIRED_TOGETHER = {
+    "steps/dataset": {"corpus": "$first"},
+    "steps/evaluate": {"corpus": "$first"},
+    "data.sources/hub": {"revision": "0" * 40},  # a commit needs no look at the hub
+}
 """Fields without which a component refuses its defaults, by drawer and kind."""
 
 
@@ -139,7 +143,21 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
             (folder / name / "dataset_info.json").write_text(f'{{"license": "{name}"}}')
             yield str(folder / name)
     elif annotation is str or annotation is Any:
-        yield from ("words", "other", "$ref", "auto", "none", "text", "pydantic", "About: {question}", "latin-1", ";")
+        yield from (
+            "words",
+            "other",
+            "$ref",
+            "auto",
+            "none",
+            "text",
+            "pydantic",
+            "About: {question}",
+            "latin-1",
+            ";",
+            "c4",
+            "wikipedia",
+            "1" * 40,
+        )
     elif isinstance(annotation, type) and issubclass(annotation, Component):
         if isinstance(current, Component):
             yield from (other for _, other in variations(current, folder))
