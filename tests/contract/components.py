@@ -42,6 +42,7 @@ REQUIRED_TOGETHER = {
     "data.filters/licence": {"allow": ["mit"]},
     "data.filters/decontaminate": {"datasets": ("$first",)},
     "data.filters/reweight": {"audit": "$first"},
+    "data.sources/hub": {"revision": "0" * 40},  # a commit needs no look at the hub
 }
 """Fields without which a component refuses its defaults, by drawer and kind."""
 
@@ -145,7 +146,21 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
             (folder / name / "dataset_info.json").write_text(f'{{"license": "{name}"}}')
             yield str(folder / name)
     elif annotation is str or annotation is Any:
-        yield from ("words", "other", "$ref", "auto", "none", "text", "pydantic", "About: {question}", "latin-1", ";")
+        yield from (
+            "words",
+            "other",
+            "$ref",
+            "auto",
+            "none",
+            "text",
+            "pydantic",
+            "About: {question}",
+            "latin-1",
+            ";",
+            "c4",
+            "wikipedia",
+            "1" * 40,
+        )
     elif isinstance(annotation, type) and issubclass(annotation, Component):
         if isinstance(current, Component):
             yield from (other for _, other in variations(current, folder))

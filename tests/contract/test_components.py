@@ -29,6 +29,12 @@ def test_there_are_families_and_each_has_a_drawer_with_members():
         assert family.__doc__, family
 
 
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would look at the hub is refused instead."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
 @pytest.mark.parametrize(("family", "name"), MEMBERS, ids=IDS)
 class TestEveryComponent:
     def test_it_is_found_by_its_file_and_kind(self, family, name):

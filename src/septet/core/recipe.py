@@ -24,7 +24,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
-from septet.core import registry
+from septet.core import pins, registry
 from septet.core.artifact import Artifact, make_id
 from septet.core.component import Ref, problems
 from septet.core.errors import ComponentError, RecipeError, nearest
@@ -316,6 +316,7 @@ class Planned:
 
 def plan(recipe: Recipe, store: Store) -> list[Planned]:
     """Return the steps in running order with their ids; reads the bytes that sources and paths point to."""
+    pins.use(store.home)  # what a source of the outside world meant at its first use enters the ids
     ids: dict[str, str] = {}
     planned = []
     for name, step in recipe.steps.items():

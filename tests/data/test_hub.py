@@ -1,0 +1,287 @@
+"""The source `hub`, against a server on this machine that speaks the hub's protocol.
+
+python -m pytest tests/data/test_hub.py
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from septet.core import pins
+from septet.core.errors import ComponentError, DataError
+from septet.core.recipe import Recipe, plan
+from septet.core.store import Store
+from septet.data.source import Source
+from septet.data.sources.hub import READY
+
+
+def parquet(rows: list[dict], group: int = 50) -> bytes:
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), out, row_group_size=group)
+    return out.getvalue()
+
+
+class Hub:
+    """Data sets with files by commit, served as the hub serves them; counts what was asked."""
+
+    def __init__(self) -> None:
+        self.head = "a" * 40
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.asked: list[str] = []
+        self.ranges = True
+        self.failing = 0
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def handler(hub):  # noqa: N805
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *args: object) -> None: ...
+
+            def answer(self, status: int, body: bytes, **headers: str) -> None:
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def json(self, content: object, status: int = 200, **headers: str) -> None:
+                self.answer(status, json.dumps(content).encode(), Content_Type="application/json", **headers)
+
+            def do_GET(self) -> None:
+                url = urlsplit(unquote(self.path))
+                hub.asked.append(url.path)
+                if hub.failing:
+                    hub.failing -= 1
+                    self.json({"error": "busy"}, 503)
+                    return
+                api = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(revision|tree)/(.+)", url.path)
+                resolve = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([0-9a-f]{40})/(.+)", url.path)
+                match = api or resolve
+                assert match, url.path
+                if match[1] not in hub.files:
+                    self.json({"error": "Repository not found"}, 404, X_Error_Code="RepoNotFound")
+                elif api and api[2] == "revision":
+                    known = {"main": hub.head, "refs/convert/parquet": "c" * 40, "v1": "b" * 40}
+                    if api[3] in known:
+                        self.json({"id": api[1], "sha": known[api[3]], "tags": [], "downloads": 0, "likes": 0})
+                    else:
+                        self.json({"error": "no such revision"}, 404, X_Error_Code="RevisionNotFound")
+                elif api:
+                    commit, _, folder = api[3].partition("/")
+                    assert re.fullmatch("[0-9a-f]{40}", commit)
+                    files = hub.files[api[1]]
+                    found = [
+                        {"type": "file", "path": path, "size": len(body), "oid": "0" * 40}
+                        for path, body in sorted(files.items())
+                        if path.startswith(folder)
+                    ]
+                    if found:
+                        self.json([{"type": "directory", "path": "data", "oid": "0" * 40}, *found])
+                    else:
+                        self.json({"error": "no such entry"}, 404, X_Error_Code="EntryNotFound")
+                else:
+                    body = hub.files[match[1]][match[3]]
+                    wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+                    if not wanted or not hub.ranges:
+                        self.answer(200, body)
+                    elif int(wanted[1]) >= len(body):
+                        self.answer(416, b"")
+                    else:
+                        start, end = int(wanted[1]), min(int(wanted[2]) + 1, len(body))
+                        self.answer(206, body[start:end], Content_Range=f"bytes {start}-{end - 1}/{len(body)}")
+
+        return Handler
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    served = Hub()
+    served.files["org/books"] = {
+        "README.md": b"# Books",
+        "data/train-00000-of-00002.parquet": parquet(
+            [{"text": f"Text {i}.", "title": f"T{i}", "n": i} for i in range(120)]
+        ),
+        "data/train-00001-of-00002.jsonl.gz": gzip.compress(
+            b'{"text": "Late.", "title": "L"}\n{"text": "Last.", "title": "M"}\n'
+        ),
+        "data/test-00000-of-00001.parquet": parquet([{"text": "Tested.", "title": "X", "n": 0}]),
+    }
+    monkeypatch.setenv("HF_ENDPOINT", served.address)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
+    monkeypatch.setattr(pins, "_home", tmp_path / "home")
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
+
+
+def source(**fields: object) -> Source:
+    return Source.parse({"kind": "hub", "name": "org/books", **fields})
+
+
+def test_the_files_of_a_split_are_read_in_order(hub: Hub):
+    docs = list(source(name_field="title", licence="CC0-1.0").read())
+    assert [doc.text for doc in docs] == [f"Text {i}." for i in range(120)] + ["Late.", "Last."]
+    assert (docs[0].id, docs[0].name, docs[0].file, docs[0].line, docs[0].licence) == (
+        "data/train-00000-of-00002.parquet:1", "T0", "data/train-00000-of-00002.parquet", 1, "CC0-1.0",
+    )  # fmt: skip
+    assert docs[-1].id == "data/train-00001-of-00002.jsonl.gz:2"
+    assert [doc.text for doc in source(split="test").read()] == ["Tested."]
+    assert [doc.text for doc in source(data_files="**/*.jsonl.gz").read()] == ["Late.", "Last."]
+
+
+def test_parts_are_files_at_a_commit_and_need_no_pins(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    parts = source().parts()
+    assert [part.name for part in parts] == [
+        f"data/train-00000-of-00002.parquet@{hub.head}", f"data/train-00001-of-00002.jsonl.gz@{hub.head}",
+    ]  # fmt: skip
+    assert parts[0].size == len(hub.files["org/books"]["data/train-00000-of-00002.parquet"])
+    monkeypatch.setattr(pins, "_home", tmp_path / "another process")
+    hub.asked.clear()
+    apart = [doc for part in parts for doc in source().read(part.name)]
+    assert not [path for path in hub.asked if path.startswith("/api")]
+    assert apart == list(source().read())
+
+
+def test_a_limit_holds_over_all_files(hub: Hub):
+    assert [len(list(source(limit=limit).read())) for limit in (1, 121, 500)] == [1, 121, 122]
+    assert len(source(limit=3).parts()) == 1
+
+
+def test_the_commit_of_the_first_use_is_kept(hub: Hub, tmp_path: Path):
+    first = source().fingerprint()
+    assert pins.get("hub/org/books@main") == "a" * 40
+    hub.head = "d" * 40
+    assert source().fingerprint() == first
+    assert source().parts()[0].name.endswith("@" + "a" * 40)
+    assert source(revision="v1").fingerprint() != first
+    pins.use(tmp_path / "another store")
+    assert source().fingerprint() != first
+
+
+def test_planning_a_recipe_keeps_the_commit_in_the_store(hub: Hub, tmp_path: Path):
+    text = "name: r\nsteps: {text: {kind: corpus, source: {kind: hub, name: org/books}}}\n"
+    (tmp_path / "r.yaml").write_text(text)
+    store = Store(tmp_path / "store")
+    first = plan(Recipe.load(tmp_path / "r.yaml"), store)[0].id
+    assert json.loads((store.home / pins.FILE).read_text()) == {"hub/org/books@main": "a" * 40}
+    hub.head = "d" * 40
+    assert plan(Recipe.load(tmp_path / "r.yaml"), store)[0].id == first
+
+
+def test_only_what_is_needed_is_fetched(hub: Hub):
+    rows = [{"text": random.Random(i).randbytes(600).hex(), "n": i} for i in range(20_000)]
+    body = parquet(rows, group=1000)
+    hub.files["org/books"] = {"train.parquet": body}
+    assert len(body) > 20 << 20
+    assert next(iter(source().read())).text == rows[0]["text"]
+    fetched = len([path for path in hub.asked if "/resolve/" in path])
+    assert fetched <= 3  # of 4 MiB: the end of the file with its index, and the first rows
+
+
+def test_an_unsteady_hub_is_asked_again(hub: Hub):
+    commit = source().parts()[1].name
+    hub.failing = 2
+    assert len(list(source().read(commit))) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"name": "org/none"}, r"org/none: The hub \(http://127.0.0.1:\d+\) has no data set of this name"),
+        ({"revision": "v9"}, "org/books: The data set has no such revision"),
+        ({"split": "validation"}, "No Parquet or JSON file is of the split 'validation'. There is: data/test-00000"),
+        ({"config": "nowhere"}, "No Parquet or JSON file below nowhere/ is of the split 'train'. There is: nothing"),
+        ({"data_files": "*.csv"}, r"No Parquet or JSON file matches '\*\.csv'"),
+        ({"text_field": "txt"}, "There is no column 'txt'. Say where the text is with text_field. Did you mean 'text'"),
+    ],
+)
+def test_what_the_hub_does_not_have(hub: Hub, fields: dict, says: str):
+    with pytest.raises(DataError, match=says):
+        list(source(**fields).read())
+
+
+def test_a_server_without_ranges_is_refused(hub: Hub):
+    hub.ranges = False
+    with pytest.raises(DataError, match="gives no parts of files"):
+        list(source().read())
+
+
+def test_names():
+    with pytest.raises(ComponentError, match=r"'wikipdia' is no repository .*Did you mean 'wikipedia'"):
+        source(name="wikipdia")
+    for name in READY:
+        assert source(name=name).dump()["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "others"),
+    [
+        ("c4", "en/c4-train.00000-of-01024.json.gz", ["en/c4-validation.0.json.gz", "de/c4-train.0.json.gz"]),
+        ("bookcorpus", "plain_text/train/0000.parquet", ["README.md"]),
+        ("the-pile", "train/00.jsonl.zst", ["val.jsonl.zst", "test.jsonl.zst"]),
+        ("openwebtext", "plain_text/train-00000-of-00080.parquet", ["README.md"]),
+        ("fineweb", "sample/10BT/000_00000.parquet", ["data/CC-MAIN-2024-10/train-00000.parquet"]),
+        ("wikipedia", "20231101.en/train-00000-of-00041.parquet", ["20231101.de/train-00000-of-00020.parquet"]),
+    ],
+)  # fmt: skip
+def test_ready_names_choose_their_files(hub: Hub, name: str, path: str, others: list[str]):
+    hub.files[READY[name].repo] = dict.fromkeys([path, *others], b"")
+    assert [part.name.partition("@")[0] for part in source(name=name).parts()] == [path]
+
+
+def test_a_ready_name_brings_its_columns_and_licence(hub: Hub):
+    hub.files["wikimedia/wikipedia"] = {
+        "20231101.simple/train-00000-of-00001.parquet": parquet(
+            [{"id": "1", "title": "April", "text": "April is a month."}]
+        )
+    }
+    doc = next(iter(source(name="wikipedia", config="20231101.simple").read()))
+    assert (doc.name, doc.text, doc.licence) == ("April", "April is a month.", "CC-BY-SA-3.0")
+
+
+def test_offline_says_what_would_be_read_and_how_to_bring_it(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    commit = source().parts()[0].name
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub.asked.clear()
+    with pytest.raises(DataError) as caught:
+        source(name="c4").fingerprint()
+    message = str(caught.value)
+    assert "Offline mode, and this source reads the data set allenai/c4 at main" in message
+    assert "the files en/c4-train.*.json.gz (305 GB packed for 'en')" in message
+    assert "hf download allenai/c4 --repo-type dataset --include 'en/c4-train.*.json.gz' --local-dir c4" in message
+    assert "{kind: jsonl, path: c4}" in message
+    with pytest.raises(DataError, match=r"--revision refs/convert/parquet .*kind: parquet, path: bookcorpus"):
+        source(name="bookcorpus").fingerprint()
+    assert source().fingerprint()  # the commit is known
+    with pytest.raises(DataError, match="Offline mode"):
+        list(source().read(commit))
+    assert hub.asked == []
+
+
+def test_a_hub_that_is_away(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    commit = source().parts()[0].name
+    hub.failing = 100
+    with pytest.raises(DataError, match=r"The hub \(.*\) fails \(status 503\), and this source reads"):
+        list(source().read(commit))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    pins.use(Path("nowhere"))
+    with pytest.raises(DataError, match="does not answer"):
+        source().fingerprint()
