@@ -36,7 +36,11 @@ def members() -> list[tuple[type[Component], str]]:
     return [(family, name) for family in families() for name in registry.names(family.drawer)]
 
 
-REQUIRED_TOGETHER = {"steps/dataset": {"corpus": "$first"}, "steps/evaluate": {"corpus": "$first"}}
+REQUIRED_TOGETHER = {
+    "steps/dataset": {"corpus": "$first"},
+    "steps/evaluate": {"corpus": "$first"},
+    "steps/tokenizer": {"corpus": "$first"},
+}
 """Fields without which a component refuses its defaults, by drawer and kind."""
 
 
