@@ -43,6 +43,7 @@ REQUIRED_TOGETHER = {
     "data.filters/decontaminate": {"datasets": ("$first",)},
     "data.filters/reweight": {"audit": "$first"},
     "data.sources/hub": {"revision": "0" * 40},  # a commit needs no look at the hub
+    "steps/tokenizer": {"corpus": "$first"},
 }
 """Fields without which a component refuses its defaults, by drawer and kind."""
 

@@ -18,7 +18,7 @@ from septet.core.errors import ComponentError, DataError
 from septet.core.step import Step, Work
 from septet.data.documents import Document, write_documents
 from septet.data.special import RESERVED
-from septet.steps.tokenizer import measure, save, train
+from septet.steps.tokenizer import save, train
 
 TEXTS = [f"def function_{i}(value):\n    return value + {i}  # naïve comment\n" for i in range(200)]
 
@@ -89,14 +89,6 @@ def test_a_pair_that_is_frequent_becomes_a_token():
     assert [encoder.id_to_token(i) for i in (262, 263)] == ["ab", "abab"]
 
 
-def test_measure(encoder: Encoder):
-    tokens, ratio, used = measure(encoder, ["é", "x"])
-    assert tokens == sum(len(encoder.encode(text).ids) for text in ("é", "x"))
-    assert ratio == pytest.approx(3 / tokens, abs=1e-4)
-    assert used
-    assert measure(encoder, []) == (0, None, set())
-
-
 def test_the_step(tmp_path: Path):
     messages: list = []
     (tmp_path / "out").mkdir()
@@ -123,6 +115,6 @@ def test_errors(tmp_path: Path):
     with pytest.raises(ComponentError, match=r"size.*262"):
         Step.parse({"kind": "tokenizer", "corpus": "text", "size": 100})
     with pytest.raises(ComponentError, match="model"):
-        Step.parse({"kind": "tokenizer", "corpus": "text", "model": "unigram"})
+        Step.parse({"kind": "tokenizer", "corpus": "text", "model": "trigram"})
     with pytest.raises(DataError, match="no training text"):
         train([], size=300)

@@ -1,141 +1,235 @@
-"""tokenizer: learns a vocabulary from the training text: byte-level byte-pair encoding.
+"""tokenizer: learns a vocabulary from training text, takes one over from another project, or widens one.
 
-Any text can be written and read back exactly, because every byte is in the vocabulary. The first six ids are the reserved
-tokens of `septet.data.special`. The folder opens with transformers' AutoTokenizer. Held-out text is measured, never learnt.
-Source: Sennrich et al. 2016 (byte-pair encoding); Radford et al. 2019 (over bytes).
+Learnt: byte-pair encoding, WordPiece or Unigram, over bytes or characters, from a bounded and weighted sample of a corpus. Taken
+over: tokenizer.json, SentencePiece, GPT-2's files, WordPiece vocab.txt, tiktoken ranks, with the same ids. Widened: old tokens
+keep their ids. The folder opens with transformers' AutoTokenizer; report.json says what the tokenizer does to the text. Held-out
+text is measured, never learnt.
+
+What it is not: the model's side of a wider vocabulary; see `resize`.
 
     septet tokenizer --corpus text --size 4096
+    septet tokenizer --import-from tokenizer.model --corpus text
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from septet.core.artifact import Artifact, Fact
-from septet.core.component import CorpusRef
-from septet.core.errors import DataError
+from septet.core.artifact import Artifact, Fact, write_json
+from septet.core.component import CorpusRef, InputPath, TokenizerRef, hash_path
 from septet.core.step import Step, Work
-from septet.data.documents import read_documents
-from septet.data.special import END_OF_TEXT, PAD, RESERVED
+from septet.data.documents import Document, read_documents
+from septet.data.tokenizers.families import FAMILIES, FamilyName
+from septet.data.tokenizers.folder import Parts, open_folder, save
+from septet.data.tokenizers.sampling import Sample, plan
+from septet.data.tokenizers.spelling import PATTERNS
+from septet.data.tokenizers.training import Design, available_memory, estimate, guard, train
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer as Encoder
+    from septet.data.tokenizers.report import Measure
 
-__all__ = ["Tokenizer", "measure", "save", "train"]
+__all__ = ["Tokenizer"]
 
-SMALLEST = 256 + len(RESERVED)
-
-# Words with the space before them, numbers in groups of three digits, runs of signs, runs of white space.
-PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+Weight = Annotated[float, Field(ge=0)]
 
 
 class Tokenizer(Step):
-    """Learn a vocabulary from a corpus."""
+    """Learn a vocabulary from a corpus, take one over, or widen one."""
 
     produces: ClassVar[str] = "tokenizer"
+    version: ClassVar[int] = 2
 
-    corpus: CorpusRef
-    """The corpus whose training text is learnt from."""
-    model: Literal["bpe"] = "bpe"
-    """bpe: byte-level byte-pair encoding."""
-    size: int = Field(default=4096, ge=SMALLEST, le=1_000_000)
-    """Number of tokens, reserved ones and the 256 bytes included."""
+    corpus: CorpusRef | None = None
+    """The corpus whose training text is learnt from; where nothing is learnt, the text that the report measures."""
+    model: Literal["bpe", "wordpiece", "unigram"] = "bpe"
+    """bpe: byte-pair encoding; wordpiece: as BERT's; unigram: as T5's and XLNet's."""
+    size: int = Field(default=4096, ge=16, le=1_000_000)
+    """Number of tokens in all, special ones included; with `extend` and a corpus, what the vocabulary grows to."""
+    byte_level: bool | None = None
+    """Learn over bytes, so that any text comes back exactly; else over characters. Default: true for bpe, which alone can."""
+    byte_fallback: bool = True
+    """Over characters (bpe, unigram): a character that the vocabulary lacks becomes its bytes; else the unknown token."""
+    family: FamilyName = "none"
+    """The special tokens: none (the reserved ones), or those of a family of models, put around a text as that family does."""
+    lowercase: bool = False
+    """Lower-case text first; wordpiece then takes accents off too, as uncased BERT does."""
+    unicode_form: Literal["none", "nfc", "nfkc"] | None = None
+    """Unicode normalisation of the text. Default: nfkc for unigram (as SentencePiece), else none."""
+    pattern: str = "auto"
+    """How text is cut into words (bpe, GPT-2's and tiktoken's files): auto, gpt2, llama3, or a regular expression."""
+    weights: dict[str, Weight] = Field(default={})
+    """Share of each source in the text that is learnt from, beside the others; a source that is not named weighs 1."""
+    sample_bytes: int = Field(default=1_000_000_000, ge=1, le=2_000_000_000)
+    """About how much text is learnt from and measured, in bytes; above 2 GB the trainer's counts could overflow."""
+    seed: int = 0
+    """Chooses the documents of the sample, where the corpus is larger."""
+    import_from: InputPath | None = None
+    """A tokenizer to take over: tokenizer.json, SentencePiece .model, GPT-2 or tiktoken files, vocab.txt, or their folder."""
+    extend: TokenizerRef | None = None
+    """A tokenizer to widen: its tokens keep their ids, new ones follow."""
+    add: tuple[str, ...] = ()
+    """New tokens at the end of the vocabulary, found in a text as they are written."""
+    add_special: tuple[str, ...] = ()
+    """New special tokens at the end of the vocabulary, such as markers of a chat; never read from typed text."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        if value not in PATTERNS:
+            from tokenizers import Regex  # 0.1 s, only where a pattern is given
+
+            try:
+                Regex(value)
+            except Exception as error:  # the library raises plain Exception
+                raise ValueError(
+                    f"{value!r} is no regular expression ({error}); name one of {', '.join(PATTERNS)}, or give one."
+                ) from None
+        return value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.import_from is not None and self.extend is not None:
+            raise ValueError(
+                "import_from and extend exclude each other: take the tokenizer over first, then extend it."
+            )
+        if self.import_from is None and self.extend is None:
+            if self.corpus is None:
+                raise ValueError(
+                    "nothing to make a tokenizer of. Give a corpus to learn from, a file to take over (import_from), or a "
+                    "tokenizer to widen (extend)."
+                )
+            if self.model != "bpe" and self.byte_level:
+                raise ValueError(
+                    f"byte_level: {self.model} is learnt over characters; use bpe for a vocabulary over bytes (unigram with "
+                    "byte_fallback loses nothing either)."
+                )
+            smallest = self.design().smallest
+            if self.size <= smallest - 1:
+                raise ValueError(
+                    f"size: {self.size} tokens are too few; at least {smallest} are needed before anything is learnt (special "
+                    "tokens, and the 256 bytes)."
+                )
+        return self
+
+    def design(self) -> Design:
+        """What is learnt, with what was left open filled in."""
+        over_bytes = self.model == "bpe" if self.byte_level is None else self.byte_level
+        form = self.unicode_form or ("nfkc" if self.model == "unigram" else "none")
+        return Design(
+            model=self.model,
+            size=self.size,
+            byte_level=over_bytes,
+            byte_fallback=self.byte_fallback,
+            family=self.family,
+            lowercase=self.lowercase,
+            unicode_form=form,
+            pattern=self.pattern,
+        )
+
+    def fingerprint(self) -> str | None:
+        if self.import_from is None:
+            return None
+        from septet.data.tokenizers.foreign import beside
+
+        # a path names one file; the merges or the configuration beside it are read too
+        second = beside(Path(self.import_from))
+        return None if second is None else hash_path(second)
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
-        """Errors: DataError for a corpus without training text."""
-        folder = inputs["corpus"].path
-        encoder = train((doc.text for doc in read_documents(folder / "train.jsonl")), size=self.size)
-        work.progress(1, 2, unit="stages")
-        save(encoder, work.out)
-        facts: dict[str, Fact] = {"tokens": encoder.get_vocab_size()}
-        if encoder.get_vocab_size() < self.size:
+        """Errors: DataError for a corpus without training text, or files that are no tokenizer."""
+        from septet.data.tokenizers.report import describe
+        from septet.data.tokenizers.widen import with_tokens
+
+        folder = inputs["corpus"].path if "corpus" in inputs else None
+        sample = None
+        if folder is not None:
+            sample = plan(lambda: _documents(folder), budget=self.sample_bytes, weights=self.weights, seed=self.seed)
+        work.progress(1, 4, unit="stages")
+        parts, facts = self._make(work, inputs, folder, sample)
+        if self.add or self.add_special:
+            parts = with_tokens(parts, self.add, special=self.add_special)
+        work.progress(2, 4, unit="stages")
+        save(parts.encoder, work.out, parts)
+        measure = None if folder is None or sample is None else _measure(work, folder, sample)
+        report = describe(parts, measure)
+        write_json(work.out / "report.json", report)
+        facts = {"tokens": report["tokens"], **facts}
+        if measure is not None:
+            for part in ("train", "held_out"):
+                figures = report["parts"][part]
+                facts |= {f"{part}_tokens": figures["tokens"], f"{part}_bytes_per_token": figures["bytes_per_token"]}
+            facts |= {
+                "unused_tokens": report["unused"]["count"],
+                "tokens_per_word": report["parts"]["train"]["tokens_per_word"],
+                "same_after_decoding": measure.returned / measure.trips if measure.trips else None,
+            }
+        if "eos" not in parts.roles:
             work.log(
-                f"The text has no more than {encoder.get_vocab_size()} tokens that occur twice; {self.size} were asked for."
+                "The tokenizer has no end-of-text token, so 'pretrain' cannot tell where a document ends. A family that has one "
+                f"({', '.join(name for name, family in FAMILIES.items() if 'eos' in family.roles)}) brings it."
             )
-        used: set[int] = set()
-        for part in ("train", "held_out"):
-            found = measure(encoder, (doc.text for doc in read_documents(folder / f"{part}.jsonl")))
-            facts |= {f"{part}_tokens": found[0], f"{part}_bytes_per_token": found[1]}
-            if part == "train":
-                used = found[2]
-        facts["unused_tokens"] = encoder.get_vocab_size() - len(RESERVED) - len(used - set(range(len(RESERVED))))
-        work.progress(2, 2, unit="stages")
+        work.progress(4, 4, unit="stages")
         return facts
 
+    def _make(
+        self, work: Work, inputs: dict[str, Artifact], folder: Path | None, sample: Sample | None
+    ) -> tuple[Parts, dict[str, Fact]]:
+        if self.import_from is not None:
+            from septet.data.tokenizers.foreign import take_over
 
-def train(texts: Iterable[str], *, size: int) -> Encoder:
-    """Learns a vocabulary of at most `size` tokens; the result does not depend on the order of the texts."""
-    from tokenizers import Regex, decoders, models, pre_tokenizers, trainers  # 0.1 s; the command line does without
-    from tokenizers import Tokenizer as Encoder
+            path = Path(self.import_from)
+            return take_over(path, family=self.family, lowercase=self.lowercase, pattern=self.pattern), {}
+        if self.extend is not None:
+            return self._widen(work, inputs["extend"].path, folder, sample)
+        assert folder is not None, "what is learnt has a corpus"
+        assert sample is not None
+        design = self.design()
+        need = estimate(sample.texts(lambda: _documents(folder)), design, total=sample.expected_bytes)
+        told = guard(need, available_memory(), sample_bytes=sample.expected_bytes)
+        if sample.expected_bytes >= 10_000_000:
+            work.log(f"Learning from {sample.expected_bytes / 1e6:,.0f} MB of text: {told}.")
+        encoder = train(sample.texts(lambda: _documents(folder)), design)
+        found = encoder.get_vocab_size()
+        if found < self.size:
+            work.log(f"The text has no more than {found} tokens that occur twice; {self.size} were asked for.")
+        family = FAMILIES[self.family]
+        roles = dict(family.roles)
+        if design.unknown is not None:
+            roles.setdefault("unk", design.unknown)
+        facts: dict[str, Fact] = {"sample_bytes": sample.expected_bytes}
+        return Parts(encoder, roles, family.padding_side), facts
 
-    encoder = Encoder(models.BPE(byte_fallback=False))
-    encoder.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    encoder.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size,
-        min_frequency=2,
-        show_progress=False,
-        special_tokens=list(RESERVED),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    )
-    some = False
+    def _widen(
+        self, work: Work, base: Path, folder: Path | None, sample: Sample | None
+    ) -> tuple[Parts, dict[str, Fact]]:
+        from septet.data.tokenizers.widen import learn
 
-    def watched() -> Iterator[str]:
-        nonlocal some
-        for text in texts:
-            some = some or bool(text)
-            yield text
-
-    encoder.train_from_iterator(watched(), trainer=trainer)
-    if not some:
-        raise DataError("The corpus has no training text; a vocabulary needs some. Hold out less, or give more text.")
-    return encoder
-
-
-def save(encoder: Encoder, folder: Path) -> None:
-    """Writes tokenizer.json and tokenizer_config.json: a folder that AutoTokenizer opens."""
-    folder.mkdir(parents=True, exist_ok=True)
-    encoder.save(str(folder / "tokenizer.json"), pretty=False)
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": END_OF_TEXT,
-        "eos_token": END_OF_TEXT,
-        "pad_token": PAD,
-        "additional_special_tokens": [token for token in RESERVED if token not in (END_OF_TEXT, PAD)],
-        "clean_up_tokenization_spaces": False,
-        "add_prefix_space": False,
-        "padding_side": "right",
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        parts = open_folder(base)
+        old = parts.encoder.get_vocab_size()
+        wanted = self.size - old - len(self.add) - len(self.add_special)
+        new: list[str] = []
+        if folder is not None and sample is not None and wanted > 0:
+            parts, new = learn(parts, sample.texts(lambda: _documents(folder)), wanted)
+            if len(new) < wanted:
+                work.log(f"The text has no more than {len(new)} new tokens that occur twice; {wanted} were asked for.")
+        return parts, {"old_tokens": old, "learnt_tokens": len(new)}
 
 
-def measure(encoder: Encoder, texts: Iterable[str]) -> tuple[int, float | None, set[int]]:
-    """(tokens, bytes per token or None where there is no text, ids that occur)."""
-    tokens = size = 0
-    used: set[int] = set()
-    batch: list[str] = []
+def _documents(folder: Path, part: str = "train") -> Iterator[Document]:
+    return read_documents(folder / f"{part}.jsonl")
 
-    def flush() -> None:
-        nonlocal tokens
-        for encoding in encoder.encode_batch_fast(batch, add_special_tokens=False):
-            tokens += len(encoding.ids)
-            used.update(encoding.ids)
-        batch.clear()
 
-    for text in texts:
-        batch.append(text)
-        size += len(text.encode("utf-8"))
-        if len(batch) == 512:
-            flush()
-    flush()
-    return tokens, round(size / tokens, 4) if tokens else None, used
+def _measure(work: Work, folder: Path, sample: Sample) -> Measure:
+    """Measure the sample, each document once, and all of the held-out text."""
+    from septet.data.encode import Encoder
+    from septet.data.tokenizers.report import Measure
+
+    measure = Measure(Encoder(work.out), open_folder(work.out).encoder)
+    measure.add((doc for doc in _documents(folder) if sample.copies(doc)), "train")
+    work.progress(3, 4, unit="stages")
+    measure.add(_documents(folder, "held_out"), "held_out")
+    return measure
