@@ -115,5 +115,5 @@ def test_ids_must_be_unique_over_all_shards(tmp_path: Path, monkeypatch: pytest.
         (tmp_path / f"{name}.jsonl").write_text('{"text": "x y", "id": "one"}\n')
     # the source itself sees one file at a time when shards are read apart
     source = {"kind": "jsonl", "path": str(tmp_path), "id_field": "id"}
-    with pytest.raises(DataError, match="'one'.*ids must be unique"):
+    with pytest.raises(DataError, match=r"'one'.*ids must be unique"):
         make(tmp_path, tmp_path / "work", source=source)

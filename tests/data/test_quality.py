@@ -847,7 +847,9 @@ def test_urls_names_the_row_that_is_no_domain(tmp_path: Path):
 
 
 def test_a_package_that_is_missing_is_named_with_its_extra():
-    with pytest.raises(SeptetError, match=r"the package 'no_such_package', which is not installed: pip install 'septet\[corpus\]'"):
+    with pytest.raises(
+        SeptetError, match=r"the package 'no_such_package', which is not installed: pip install 'septet\[corpus\]'"
+    ):
         need("no_such_package", "corpus")
 
 

@@ -44,9 +44,9 @@ def test_errors_arrive_as_they_were_raised(how: str, tmp_path: Path):
         "bug": (RuntimeError, "(?s)a stage failed in a worker:.*our own mistake"),
     }[how]
     found = []
+    results = Processes(2).map(stages.fail, settings, [{"n": n} for n in range(40)])
     with pytest.raises(kind, match=words):
-        for row in Processes(2).map(stages.fail, settings, [{"n": n} for n in range(40)]):
-            found.append(row["n"])
+        found.extend(row["n"] for row in results)
     assert found == [0, 1, 2, 3]
     assert len(list(tmp_path.iterdir())) < 20, "what waited in line was not dropped"
 

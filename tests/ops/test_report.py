@@ -24,6 +24,10 @@ from septet.ops.report.verdict import sentences, side
 EVIL = "<script>alert('x')</script> & \"quoted\" \x07"
 
 
+def example(name: str, text: str) -> dict[str, str]:
+    return {"name": name, "text": text}
+
+
 def commit(
     store: Store, name: str, kind: str, *, inputs: dict[str, str], step: dict, facts: dict, files: dict[str, str]
 ) -> Artifact:
@@ -194,8 +198,18 @@ def build(store: Store) -> dict[str, Artifact]:
             },
         ],
         "dropped": [
-            {"filter": "docstrings", "reason": "fewer than 4 words", "count": 1923, "examples": [{"name": "ast.AST.x", "text": EVIL}, {"name": EVIL, "text": "x"}]},
-            {"filter": "exact-dedup", "reason": "same text as another", "count": 799, "examples": [{"name": "posixpath.join", "text": "Join."}]},
+            {
+                "filter": "docstrings",
+                "reason": "fewer than 4 words",
+                "count": 1923,
+                "examples": [{"name": "ast.AST.x", "text": EVIL}, {"name": EVIL, "text": "x"}],
+            },
+            {
+                "filter": "exact-dedup",
+                "reason": "same text as another",
+                "count": 799,
+                "examples": [example("posixpath.join", "Join.")],
+            },
         ],
         "split": {
             "by": "module",

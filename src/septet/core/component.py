@@ -14,6 +14,8 @@ that changes its result in its fields, in `fingerprint()` (bytes of the outside 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -91,7 +93,8 @@ RecogniserRef = Annotated[Ref, Takes("recogniser")]
 class InputPath(str):
     """A file or folder that a component reads; it must exist, and its bytes (not its name) enter the id.
 
-    A relative path is taken from the recipe's folder, or from the working directory outside a recipe.
+    A relative path is taken from the recipe's folder, or from the working directory outside a recipe. `${NAME}` stands for a
+    variable of the environment.
     """
 
     __slots__ = ()
@@ -105,11 +108,20 @@ class InputPath(str):
     @classmethod
     def _check(cls, value: str, info: ValidationInfo) -> InputPath:
         base = Path((info.context or {}).get("base", "."))
+        value = re.sub(r"\$\{(\w+)\}", _variable, value)
         path = (base / Path(value).expanduser()).absolute()
         if not path.exists():
             beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             raise ComponentError(f"there is no file or folder {path}.{nearest(path.name, beside)}")
         return cls(path)
+
+
+def _variable(found: re.Match[str]) -> str:
+    name = found[1]
+    if not os.environ.get(name):
+        hint = nearest(name, [known for known in os.environ if known.split("_")[0] == name.split("_")[0]])
+        raise ComponentError(f"the environment variable {name} is not set; set it to the folder that is meant.{hint}")
+    return os.environ[name]
 
 
 def hash_path(path: str | Path) -> str:

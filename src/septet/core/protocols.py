@@ -1,6 +1,6 @@
 """What a lower layer needs from a higher one, as protocols; the step, or the launcher, hands it in.
 
-    python -m pytest tests/launch/test_mappers.py
+python -m pytest tests/launch/test_mappers.py
 """
 
 from __future__ import annotations

@@ -57,9 +57,7 @@ class Runtime:
     offline: bool = False
     mapper: Mapper | None = None
 
-    def map(
-        self, stage: Stage, settings: dict[str, Any], shards: Sequence[dict[str, Any]]
-    ) -> Iterator[dict[str, Any]]:
+    def map(self, stage: Stage, settings: dict[str, Any], shards: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield `stage(settings, shard)` for every shard, in the order of the shards, wherever each of them runs."""
         if self.mapper is None:
             return (stage(settings, shard) for shard in shards)

@@ -1,8 +1,8 @@
 """A mixture: in which order the rows of several sources are read, how often each, and in which shares.
 
-The order is a permutation that is computed, not stored: the place n of the mixture is asked for and the answer is (source, row). So the
-order is the same for any number of workers, costs no memory, and goes on at any place. Shares come from weights, from passes
-("epochs") or from the sizes; a curriculum has stages, each with shares of its own; a source goes on where the stage before left it.
+The order is a permutation that is computed, not stored: one asks for the place n of the mixture and gets (source, row). So it is
+the same for any number of workers, costs no memory, and goes on at any place. Shares come from weights, from passes ("epochs")
+or from the sizes; a curriculum has stages, each with shares of its own; a source goes on where the stage before left it.
 
 What it is not: a sampler with replacement: within a pass every row of a source comes once.
 
@@ -22,8 +22,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from septet.core.errors import ComponentError, nearest
 
 __all__ = ["Mixture", "Order", "Sizes", "Stage", "permuted"]
-
-Weight = float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class Mixture(BaseModel):
     by: Literal["tokens", "documents"] = "tokens"
     """What the weights are shares of. A source with long documents has a smaller share of documents than of tokens."""
     temperature: float = Field(default=1.0, gt=0)
-    """Shares are raised to 1/temperature: above 1 small sources get more, as for many languages (Conneau et al. 2020, section 3)."""
+    """Shares are raised to 1/temperature: above 1 small sources get more (Conneau et al. 2020, section 3)."""
     epochs: dict[str, float] = {}
     """Passes over each source, in place of weights; a source that is not named has 1."""
     stages: tuple[Stage, ...] = ()
@@ -73,7 +71,11 @@ class Mixture(BaseModel):
             raise ValueError(f"{' and '.join(given)} are given; one of weights, epochs and stages says what is wanted.")
         if self.stages and not math.isclose(total := sum(stage.share for stage in self.stages), 1, abs_tol=1e-6):
             raise ValueError(f"the shares of the stages add up to {total:g}; 1 is expected.")
-        everything = {**self.weights, **self.epochs, **{k: v for stage in self.stages for k, v in stage.weights.items()}}
+        everything = {
+            **self.weights,
+            **self.epochs,
+            **{k: v for stage in self.stages for k, v in stage.weights.items()},
+        }
         for name, value in everything.items():
             if value < 0 or not math.isfinite(value):
                 raise ValueError(f"the weight of {name!r} is {value}; a number of 0 or more is expected.")
@@ -110,7 +112,9 @@ class Mixture(BaseModel):
         for given in (self.weights, self.epochs, *(stage.weights for stage in self.stages)):
             for name in given:
                 if name not in names:
-                    raise ComponentError(f"the mixture weighs {name!r}, which is no source of the corpus.{nearest(name, names)}")
+                    raise ComponentError(
+                        f"the mixture weighs {name!r}, which is no source of the corpus.{nearest(name, names)}"
+                    )
 
     def _shares(self, weights: Mapping[str, float], names: Sequence[str], sizes: Mapping[str, Sizes]) -> np.ndarray:
         rows = np.array([sizes[name].rows for name in names], float)

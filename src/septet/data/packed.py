@@ -65,7 +65,9 @@ class Writer:
     def write(self, stem: Path) -> dict[str, Any]:
         """Write STEM.tokens.npy, STEM.spans.npy and STEM.docs.npy; return sizes and hashes."""
         context = self.context
-        pieces: list[tuple[int, int, int]] = []  # (document, offset, length): every token of the line but the last is an input
+        pieces: list[
+            tuple[int, int, int]
+        ] = []  # (document, offset, length): every token of the line but the last is an input
         for number, (line, times) in enumerate(zip(self.lines, self.repeats, strict=True)):
             cut = [
                 (number, offset, min(context, len(line) - 1 - offset)) for offset in range(0, len(line) - 1, context)
@@ -129,7 +131,9 @@ class Packed:
         try:
             self.index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise DataError(f"there is no {INDEX}; a folder made by the step 'pack' is expected.", file=folder) from None
+            raise DataError(
+                f"there is no {INDEX}; a folder made by the step 'pack' is expected.", file=folder
+            ) from None
         self.context = int(self.index["context"])
         self.shards: dict[str, list[dict[str, Any]]] = self.index["parts"][part]
         self.names = tuple(sorted(self.shards))

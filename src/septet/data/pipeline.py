@@ -33,7 +33,6 @@ from septet.data.survey import (
     Survey,
     Verdicts,
     as_keys,
-    batches,
     hashed,
     key_table,
     smallest_stays,
@@ -83,7 +82,9 @@ class Tally:
             entry["examples"].append({"name": doc.name or doc.id, "text": doc.text[:SHOWN]})
         self.dropped.append({"id": doc.id, "name": doc.name, "filter": self.kind, "reason": reason})
 
-    def watch(self, docs: Iterable[Document], run: Callable[[Iterable[Document]], Iterator[Document]]) -> Iterator[Document]:
+    def watch(
+        self, docs: Iterable[Document], run: Callable[[Iterable[Document]], Iterator[Document]]
+    ) -> Iterator[Document]:
         """Yield what `run` makes of the documents, and count what goes in, comes out, is changed and is added."""
         for doc in run(self._enter(docs)):
             before = self._flying.pop(doc.id, None)
@@ -184,7 +185,9 @@ def _survey(dump: dict[str, Any]) -> Survey:
     return survey
 
 
-def _read_shard(settings: dict[str, Any], shard: dict[str, Any], folder: Path, result: dict[str, Any]) -> Iterator[Document]:
+def _read_shard(
+    settings: dict[str, Any], shard: dict[str, Any], folder: Path, result: dict[str, Any]
+) -> Iterator[Document]:
     """The documents of a shard as the source gives them, also written to SHARD.read.jsonl; ids are noted for the check."""
     source = Source.parse(settings["source"])
     result.update(bad=[], bad_count=0, read={"documents": 0, "public": 0, "bytes": 0, "words": 0})

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from septet.data.documents import Document
 
-__all__ = ["HeldOut", "Held", "Sizes", "Split"]
+__all__ = ["Held", "HeldOut", "Sizes", "Split"]
 
 Sizes = Callable[[], Iterable[tuple[str, int]]]
 """Gives (unit, bytes) as often as it is called; a unit may come several times."""

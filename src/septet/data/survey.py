@@ -57,8 +57,7 @@ class Verdicts:
         """Return unit - first -> the unit that stays, for the units from `first` that do not stay."""
         low, high = np.searchsorted(self.unit, [first, first + count])
         return {
-            int(unit) - first: int(kept)
-            for unit, kept in zip(self.unit[low:high], self.kept[low:high], strict=True)
+            int(unit) - first: int(kept) for unit, kept in zip(self.unit[low:high], self.kept[low:high], strict=True)
         }
 
 

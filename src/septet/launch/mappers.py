@@ -1,6 +1,6 @@
 """Where stages run, from what a user says: `--on` and `--processes`.
 
-    septet run recipe.yaml --processes 1
+septet run recipe.yaml --processes 1
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ class _Worker:
         if found:
             return found
         raise DataError(
-            f"A worker process of {what} ended before its time (status {self.process.wait()}; the system may have ended it for want "
-            "of memory). What was finished is kept: run the same command again, with fewer --processes if it was memory."
+            f"A worker process of {what} ended before its time (status {self.process.wait()}; the system may have ended it for "
+            "want of memory). What was finished is kept: run the same command again, with fewer --processes if it was memory."
         )
 
     def close(self) -> None:

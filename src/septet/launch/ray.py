@@ -1,7 +1,7 @@
 """Runs a stage over shards on a Ray cluster, through Ray Data; with the same bytes as on one machine.
 
-Shards and results travel as JSON; the files that a stage reads and writes lie in the store, so the store's folder (and the source's)
-must be on a file system that all nodes see under the same path. A shard that is lost with its node is done again by Ray.
+Shards and results travel as JSON; the files that a stage reads and writes lie in the store, so the store's folder and the source's
+must be on a file system that all nodes see, under the same path. A shard that is lost with its node is done again by Ray.
 
 What it is not: a way to start a cluster; `ray start --head` is. Training over several machines is elsewhere.
 
@@ -65,8 +65,8 @@ class Ray:
             ray.init(self.address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise SeptetError(
-                f"No Ray cluster answers at {self.address} ({str(error).splitlines()[0]}). Start one with `ray start --head`, or use "
-                "`--on ray` for one on this machine alone."
+                f"No Ray cluster answers at {self.address} ({str(error).splitlines()[0]}). Start one with `ray start --head`, or "
+                "use `--on ray` for one on this machine alone."
             ) from None
 
 

@@ -66,9 +66,7 @@ class Corpus(Step):
             work.log(f"left out {row['file']}: {row['reason']}")
         if not read["documents"]:
             named = "".join(f" {row['file']}: {row['reason']}." for row in total["bad"][:EXAMPLES])
-            raise EmptyCorpus(
-                f"The source {self.source.kind!r} offers no documents; at least one is expected.{named}"
-            )
+            raise EmptyCorpus(f"The source {self.source.kind!r} offers no documents; at least one is expected.{named}")
         stages = _stages(self.source.kind, read, total["stages"])
         if not stages[-1]["documents"]:
             reasons = sorted(_reasons(total["stages"]), key=lambda row: -row["count"])
@@ -190,7 +188,13 @@ def split_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, An
 def _stages(kind: str, read: dict[str, int], tallies: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row for the source and one for each filter: what came out of it, and what it did."""
     rows: list[dict[str, Any]] = [
-        {"stage": "source", "kind": kind, "documents": read["documents"], "bytes": read["bytes"], "words": read["words"]}
+        {
+            "stage": "source",
+            "kind": kind,
+            "documents": read["documents"],
+            "bytes": read["bytes"],
+            "words": read["words"],
+        }
     ]
     for tally in tallies:
         numbers = tally["numbers"]

@@ -1,8 +1,8 @@
 """pack: turns a corpus into rows of tokens on disk, packed and ready to be mixed and trained on.
 
-Documents are tokenised, laid into rows of one length by best fit (no document sees another, nothing is lost, the waste is measured) and
-written to files that are mapped into memory; every token leads back to its document. Rows hold one source each, so that the
-mixture can weigh sources, repeat them and order them in stages. The held-out part is packed too, unmixed.
+Documents are tokenised and laid into rows of one length by best fit (no document sees another, nothing is lost, the waste is
+measured) and written to files that are mapped into memory; every token leads back to its document. Rows hold one source each, so
+that the mixture can weigh sources, repeat them and order them in stages. The held-out part is packed too, unmixed.
 
 What it is not: training. `pretrain` takes what this makes as its `packed`.
 
@@ -12,9 +12,12 @@ What it is not: training. `pretrain` takes what this makes as its `packed`.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -25,7 +28,10 @@ from septet.core.step import Step, Work
 from septet.data.mixture import Mixture
 from septet.data.packed import INDEX, Packed, Writer
 
-__all__ = ["Pack"]
+if TYPE_CHECKING:
+    from septet.data.encode import Encoder
+
+__all__ = ["Pack", "open_encoder", "pack_shard"]
 
 RANGE = 32 << 20
 """Bytes of the corpus's file in a shard."""
@@ -83,7 +89,9 @@ class Pack(Step):
         write_json(work.out / INDEX, index)
         packed = Packed(work.out)
         order = self.mixture.order(packed.sizes())
-        report = _report(packed, order.epochs(), [dict(zip(order.names, map(int, row), strict=True)) for row in order.counts])
+        report = _report(
+            packed, order.epochs(), [dict(zip(order.names, map(int, row), strict=True)) for row in order.counts]
+        )
         write_json(work.out / "report.json", report)
         return {
             "tokens": report["tokens"],
@@ -100,19 +108,12 @@ class Pack(Step):
 
 def pack_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, Any]:
     """Pack the documents whose lines begin in [start, end) of the corpus's file; one set of files for each source among them."""
-    from septet.data.encode import Encoder  # 0.1 s; the command line does without
-
     part, number = shard["part"], shard["number"]
     done = Path(settings["state"], part, f"{number:05d}.json")
     if done.is_file():
         return json.loads(done.read_text(encoding="utf-8"))
-    encoder = Encoder.open(Path(settings["tokenizer"]))
-    options = {
-        "context": settings["context"],
-        "separator": encoder.separator,
-        "pad": encoder.pad,
-        "vocabulary": encoder.vocabulary,
-    }
+    encoder, separator, pad = open_encoder(settings["tokenizer"])
+    options = {"context": settings["context"], "separator": separator, "pad": pad, "vocabulary": encoder.size}
     writers: dict[str, Writer] = {}
     size = 0
     batch: list[tuple[int, dict[str, Any]]] = []
@@ -139,9 +140,25 @@ def pack_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, Any
     for which, name in enumerate(sorted(writers)):
         stem = f"{number:05d}-{which}"
         found[name] = {"stem": stem, **writers[name].write(done.with_name(stem))}
-    result = {"sources": found, "vocabulary": encoder.vocabulary, "bytes": size}
+    result = {"sources": found, "vocabulary": encoder.size, "bytes": size}
     write_json(done, result)
     return result
+
+
+@cache
+def open_encoder(folder: str) -> tuple[Encoder, int, int]:
+    """Return an encoder, the id that stands between documents, and the id of the padding; opened once a process."""
+    from septet.data.encode import Encoder  # 0.1 s; the command line does without
+    from septet.data.tokenizers.folder import open_folder
+
+    parts = open_folder(Path(folder))
+    ids = {role: parts.special[token] for role, token in parts.roles.items() if token in parts.special}
+    separator = next((ids[role] for role in ("eos", "sep", "bos") if role in ids), None)
+    if separator is None:
+        raise DataError(
+            "the tokenizer has no end-of-text token (eos, sep or bos), which stands between documents.", file=folder
+        )
+    return Encoder(parts.encoder), separator, ids.get("pad", separator)
 
 
 def _ranges(path: Path) -> list[tuple[int, int]]:
@@ -161,9 +178,6 @@ def _lines(path: Path, start: int, end: int) -> Iterator[tuple[int, dict[str, An
 
 def _link(source: Path, target: Path) -> None:
     """Give the file a second name; the state's goes with the state when the artifact is finished."""
-    import os
-    import shutil
-
     try:
         os.link(source, target)
     except OSError:  # a file system without hard links
@@ -173,7 +187,9 @@ def _link(source: Path, target: Path) -> None:
 def _report(packed: Packed, epochs: dict[str, float], stages: list[dict[str, int]]) -> dict[str, Any]:
     sources = {}
     for name, shards in packed.shards.items():
-        total = {what: sum(shard[what] for shard in shards) for what in ("rows", "tokens", "documents", "cut", "pieces")}
+        total = {
+            what: sum(shard[what] for shard in shards) for what in ("rows", "tokens", "documents", "cut", "pieces")
+        }
         positions = total["rows"] * packed.context
         sources[name] = {**total, "waste": round(1 - total["tokens"] / positions, 6), "epochs": epochs.get(name, 0.0)}
     rows = sum(row["rows"] for row in sources.values())

@@ -70,7 +70,9 @@ def pieces_of_new(old: Any, new: Any) -> dict[int, list[int]]:
             )
     added = {number: token.content for number, token in new.added_tokens_decoder.items()}
     backend = old.backend_tokenizer
-    continued = getattr(backend.model, "continuing_subword_prefix", None) if "WordPiece" in repr(backend.model) else None
+    continued = (
+        getattr(backend.model, "continuing_subword_prefix", None) if "WordPiece" in repr(backend.model) else None
+    )
     found: dict[int, list[int]] = {}
     for token, number in after.items():
         if token in before:

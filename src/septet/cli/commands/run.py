@@ -18,9 +18,7 @@ from septet.cli.running import Machine, execute, machine_options
 @click.option("--only", metavar="STEP", help="Only this step and what it needs.")
 @machine_options
 @click.pass_obj
-def command(
-    settings: Settings, recipe: Path, overrides: tuple[str, ...], only: str | None, machine: Machine
-) -> None:
+def command(settings: Settings, recipe: Path, overrides: tuple[str, ...], only: str | None, machine: Machine) -> None:
     """Run a RECIPE: make what is missing, keep what is there, go on with what was interrupted."""
     from septet.core.recipe import Recipe
 

@@ -65,9 +65,7 @@ def _dropped(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _counts(stages: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        [stage["kind"], name, f"{count:,}"] for stage in stages for name, count in stage.get("counts", {}).items()
-    ]
+    rows = [[stage["kind"], name, f"{count:,}"] for stage in stages for name, count in stage.get("counts", {}).items()]
     return "What the filters counted\n" + table(["filter", "what", "count"], rows, right={2}) if rows else ""
 
 
@@ -77,7 +75,13 @@ def _group(name: str, found: Mapping[str, Mapping[str, int]]) -> str:
     rows = sorted(found.items(), key=lambda item: (-item[1]["bytes"], item[0]))
     total = sum(row["bytes"] for row in found.values()) or 1
     shown = [
-        [key or "(not known)", f"{row['documents']:,}", f"{row['words']:,}", size(row["bytes"]), bar(row["bytes"] / total)]
+        [
+            key or "(not known)",
+            f"{row['documents']:,}",
+            f"{row['words']:,}",
+            size(row["bytes"]),
+            bar(row["bytes"] / total),
+        ]
         for key, row in rows[:MOST]
     ]
     more = f"\n  and {len(rows) - MOST} more" if len(rows) > MOST else ""

@@ -1,6 +1,6 @@
 """What the report says of a corpus and of packed rows: stages, reasons with examples, counts, languages, lengths, the mixture.
 
-    septet run recipes/mixed-corpus.yaml        # its report.html shows all of it
+septet run recipes/mixed-corpus.yaml        # its report.html shows all of it
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def _dropped(content: Mapping[str, Any]) -> Markup | None:
         ]
         rows.append([row["filter"], row["reason"], number(row["count"]), join(*examples)])
     told = "What was left out of training, and why; an example opens with a click."
-    return tag("div", table(["filter", "reason", "documents", "such as"], rows, told, numbers={2}), class_="card scroll")
+    return tag(
+        "div", table(["filter", "reason", "documents", "such as"], rows, told, numbers={2}), class_="card scroll"
+    )
 
 
 def _counted(stages: Sequence[Mapping[str, Any]]) -> Markup | None:
-    rows = [
-        [stage["kind"], what, number(count)] for stage in stages for what, count in stage.get("counts", {}).items()
-    ]
+    rows = [[stage["kind"], what, number(count)] for stage in stages for what, count in stage.get("counts", {}).items()]
     if not rows:
         return None
     told = "What the filters found in the documents that they kept, and took out or counted."
