@@ -205,9 +205,10 @@ class File:
 
 def decode(raw: bytes, encoding: str) -> str | None:
     """Text of a whole file: by its byte-order mark, else as UTF-8, else as `encoding`; None where it is none of these."""
-    for mark, wide in WIDE:
-        if raw.startswith(mark):
-            return _decoded(raw[len(mark) :], wide)
+    if raw[:1] in (b"\xff", b"\xfe", b"\0"):
+        for mark, wide in WIDE:
+            if raw.startswith(mark):
+                return _decoded(raw[len(mark) :], wide)
     text = _decoded(raw, "utf-8-sig")
     return text if text is not None or encoding.lower() in ("utf-8", "utf8") else _decoded(raw, encoding)
 
