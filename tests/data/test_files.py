@@ -9,14 +9,13 @@ import gzip
 import json
 import os
 import random
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
+from tests.data.memory import read_apart
 
 from septet.core.errors import ComponentError, DataError
 from septet.data import files
@@ -341,29 +340,13 @@ def test_a_line_of_500_megabytes_is_skipped_in_bounded_memory(tmp_path: Path):
         for _ in range(500):
             file.write(b"x" * 1_000_000)
         file.write(b'"}\n{"text": "last"}\n')
-    script = (
-        "import resource, sys, json; from septet.data.source import Source\n"
-        "fields = json.loads(sys.argv[1])\n"
-        "list(Source.parse({**fields, 'path': sys.argv[3]}).read())\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; bad = []\n"
-        "docs = [d.text for p in Source.parse({**fields, 'path': sys.argv[2]}).parts()\n"
-        "        for d in Source.parse({**fields, 'path': sys.argv[2]}).read(p.name, bad=lambda *a: bad.append(a))]\n"
-        "print(json.dumps([docs, bad, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024]))"
-    )
-    small = tmp_path / "small.jsonl"
-    small.write_bytes(rows(0, 2))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     for fields in ({"kind": "jsonl"}, {"kind": "text", "split": "line"}, {"kind": "text", "split": "paragraph"}):
-        done = subprocess.run(
-            [sys.executable, "-c", script, json.dumps(fields), str(path), str(small)],
-            capture_output=True, text=True, timeout=60, env=environment, check=True,
-        )  # fmt: skip
-        docs, bad, grown = json.loads(done.stdout)
-        assert [json.loads(doc)["text"] if doc.startswith("{") else doc for text in docs for doc in text.split("\n")] == [
-            "first", "last",
-        ]  # fmt: skip
-        assert [reason for _, reason in bad] == ["the line is longer than 64 MiB"]
-        assert grown < 200e6, fields
+        found = read_apart(path=str(path), **fields)
+        texts = "\n".join(found["texts"]).split("\n")
+        assert ["first" in text for text in texts] == [True, False], fields
+        assert "last" in texts[1]
+        assert [reason for _, reason in found["bad"]] == ["the line is longer than 64 MiB"]
+        assert found["grown"] < 200e6, (fields, found["grown"])
 
 
 def test_a_file_of_text_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

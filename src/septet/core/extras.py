@@ -26,6 +26,5 @@ def need(package: str, extra: str) -> Any:
         if (error.name or "").partition(".")[0] != package.partition(".")[0]:
             raise  # the package is there, and something that it needs itself is not
         name = package.partition(".")[0]
-        raise SeptetError(
-            f"This needs the package '{name}', which is not installed: pip install 'septet[{extra}]'"
-        ) from (None)
+        message = f"This needs the package '{name}', which is not installed: pip install 'septet[{extra}]'"
+        raise SeptetError(message) from None
