@@ -1,10 +1,10 @@
 """Preparing a corpus: clean, exact and MinHash de-duplication, tokenise; how fast, beside datatrove, and what is caught.
 
-The text is that of the public sets below pretraining/, cut into documents of a few hundred words, and copies of them with words replaced so
-that the Jaccard similarity of their word 5-grams is known. Three measurements:
+The text is that of the public sets below pretraining/, cut into documents of a few hundred words, and copies of them with words
+replaced so that the Jaccard similarity of their word 5-grams is known. Three measurements:
 
-- `peer`: both tools apply the same rules (Gopher repetition, Gopher quality, exact, MinHash 14 x 8 over word 5-grams, one BPE) to the same
-  documents with one process; runs alternate, and start-up counts for both. datatrove needs an environment of its own (--peer-python).
+- `peer`: both tools apply the same rules (Gopher repetition, Gopher quality, exact, MinHash 14 x 8 over word 5-grams, one BPE) to
+  the same documents with one process; runs alternate, and start-up counts. datatrove needs its own environment (--peer-python).
 - `caught`: how many planted pairs of each similarity our MinHash catches, beside the closed form and `datasketch`.
 - `growth`: 10, 50 and 250 MB with 1 and 2 processes: seconds, and the largest process's memory.
 
@@ -181,8 +181,6 @@ def ours(folder: Path, source: Path, tokenizer: Path, processes: int) -> dict[st
     for path in (home / "artifacts").glob("*/manifest.json"):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         facts[manifest["kind"]] = manifest["facts"]
-    report = next(home.glob("artifacts/*/report.json"))
-    del report
     shutil.rmtree(home)
     return {
         "seconds": seconds,

@@ -47,7 +47,7 @@ class Hub:
         self.failing = 0
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def handler(hub):  # noqa: N805
         class Handler(BaseHTTPRequestHandler):

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, ClassVar
 
 from pydantic import AfterValidator
 
@@ -133,7 +133,7 @@ class File:
     name: str
     path: Path
     archive: zipfile.ZipFile | None = None
-    member: str = ""
+    member: zipfile.ZipInfo | None = None
     start: int = 0
     end: int = 0
 
@@ -187,8 +187,8 @@ class File:
             file.seek(0)
             yield file if complete else None
 
-    def _stored(self, bad: Bad) -> Iterator[bytes]:
-        if self.archive is None:
+    def _stored(self, bad: Bad) -> Iterator[bytes | None]:
+        if self.archive is None or self.member is None:
             with self.path.open("rb") as file:
                 file.seek(max(self.start - 1, 0))
                 while piece := file.read(PIECE):
@@ -200,13 +200,15 @@ class File:
                     yield piece
         except ZIP_ERRORS as error:
             bad(self.name, f"the member of the archive cannot be read ({error})")
+            yield None
 
 
 def decode(raw: bytes, encoding: str) -> str | None:
     """Text of a whole file: by its byte-order mark, else as UTF-8, else as `encoding`; None where it is none of these."""
-    for mark, wide in WIDE:
-        if raw.startswith(mark):
-            return _decoded(raw[len(mark) :], wide)
+    if raw[:1] in (b"\xff", b"\xfe", b"\0"):
+        for mark, wide in WIDE:
+            if raw.startswith(mark):
+                return _decoded(raw[len(mark) :], wide)
     text = _decoded(raw, "utf-8-sig")
     return text if text is not None or encoding.lower() in ("utf-8", "utf8") else _decoded(raw, encoding)
 
@@ -349,6 +351,9 @@ class FileSource(PathSource):
     pattern: Pattern = "**/*"
     """Which files of the folder or archive are read: `*` within a name, `**/` any folders, `{a,b}` either."""
 
+    nothing_inside: ClassVar[str] = "the file holds no text"
+    """What is said of a file without documents of which nothing else was said."""
+
     @abstractmethod
     def documents(self, file: File, bad: Bad) -> Iterator[Document]:
         """The documents of one file."""
@@ -448,9 +453,23 @@ class FileSource(PathSource):
             if name.lower().endswith(".zip"):
                 yield from self._archive(name, bad)
             else:
-                yield from self.documents(File(name, self._full(name), start=start, end=end), bad)
+                yield from self._documents(File(name, self._full(name), start=start, end=end), bad)
         except OSError as error:
             bad(name, f"it cannot be read ({error.strerror or error})")
+
+    def _documents(self, file: File, bad: Bad) -> Iterator[Document]:
+        silent = True
+
+        def tell(place: str, reason: str) -> None:
+            nonlocal silent
+            silent = False
+            bad(place, reason)
+
+        for doc in self.documents(file, tell):
+            silent = False
+            yield doc
+        if silent and not file.end:
+            bad(file.name, self.nothing_inside)
 
     def _archive(self, name: str, bad: Bad) -> Iterator[Document]:
         try:
@@ -469,18 +488,18 @@ class FileSource(PathSource):
                 steps = info.filename.split("/")
                 if info.is_dir() or any(step.startswith(HIDDEN) for step in steps if step != ".."):
                     continue
-                if not self.wants(info.filename):
-                    continue
                 inner = f"{name}!{info.filename}"
                 if ".." in steps or info.filename.startswith("/"):
                     bad(inner, "its name leads outside the archive")
+                elif not self.wants(info.filename):
+                    continue
                 elif stat.S_ISLNK(info.external_attr >> 16):
                     bad(inner, "a link inside an archive")
                 elif info.filename in taken:
                     bad(inner, "another member of the archive has the same name")
                 else:
                     taken.add(info.filename)
-                    yield from self.documents(File(inner, self._full(name), archive, info.filename), bad)
+                    yield from self._documents(File(inner, self._full(name), archive, info), bad)
 
 
 def is_inside(path: Path, root: Path) -> bool:

@@ -19,9 +19,8 @@ from septet.core.extras import need
 
 __all__ = ["Page", "read_page"]
 
-_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{1,40})""", re.IGNORECASE)
+MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CREATIVE_COMMONS = re.compile(r"//creativecommons\.org/(licenses|publicdomain)/([a-z-]+)/(\d\.\d)")
-_HEAD = 4096  # bytes of a page in which its charset may stand (the HTML standard asks for the first 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +37,9 @@ def read_page(raw: bytes, declared: str = "") -> Page:
 
     Errors: ValueError for what cannot be parsed.
     """
-    need("resiliparse", "corpus")
-    from resiliparse.extract.html2text import extract_plain_text  # 30 ms
-    from resiliparse.parse.html import HTMLTree
-
-    tree = HTMLTree.parse(_text(raw, declared))
-    text = extract_plain_text(tree, main_content=True, preserve_formatting=True, alt_texts=False).strip()
+    extract, html = need("resiliparse.extract.html2text", "corpus"), need("resiliparse.parse.html", "corpus")  # 30 ms
+    tree = html.HTMLTree.parse(_text(raw, declared))
+    text = extract.extract_plain_text(tree, main_content=True, preserve_formatting=True, alt_texts=False).strip()
     links = tree.document.query_selector_all('a[rel~="license"], link[rel~="license"]') if tree.document else ()
     licences = {_licence(link.getattr("href") or "") for link in links} - {""}
     return Page(
@@ -62,22 +58,9 @@ def _licence(address: str) -> str:
 
 
 def _text(raw: bytes, declared: str) -> str:
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
-
-    for mark, name in (
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
-        if raw.startswith(mark):
-            return bytes_to_str(raw[len(mark) :], name)
-    said = _CHARSET.search(raw, 0, _HEAD)
-    for name in (declared, said[1].decode("ascii") if said else "", "utf-8"):
-        try:
-            # the web standard reads a page that says latin-1 as cp1252, and a page cannot say in ASCII that it is UTF-16
-            name = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "us-ascii": "cp1252"}.get(name.lower(), name)
-            if name and not name.lower().startswith("utf-16"):
-                return raw.decode(name)
-        except (LookupError, UnicodeDecodeError):
-            continue
-    return bytes_to_str(raw, detect_encoding(raw))
+    encoding = need("resiliparse.parse.encoding", "corpus")
+    if declared and not raw.startswith(MARKS):
+        name = encoding.map_encoding_to_html5(declared)  # as browsers do: latin-1 is cp1252, what is unknown is UTF-8
+    else:
+        name = encoding.detect_encoding(raw, from_html_meta=True)
+    return encoding.bytes_to_str(raw, name)

@@ -160,7 +160,7 @@ class HubFile(File):
 
     opened: Callable[[], io.BufferedReader] | None = None
 
-    def _stored(self, bad: Bad) -> Iterator[bytes]:
+    def _stored(self, bad: Bad) -> Iterator[bytes | None]:
         assert self.opened is not None
         with self.opened() as stream:
             while piece := stream.read(PIECE):

@@ -189,7 +189,8 @@ def parquet_rows(stream: BinaryIO | io.IOBase, name: str, source: RowSource, bad
     pyarrow, parquet = need("pyarrow", "corpus"), need("pyarrow.parquet", "corpus")  # 120 ms
     broken = (pyarrow.ArrowException, OSError, UnicodeDecodeError)
     try:
-        table = parquet.ParquetFile(stream)
+        # page by page: without these two a whole row group is held, which may be the whole file
+        table = parquet.ParquetFile(stream, buffer_size=1 << 20, pre_buffer=False)
     except broken as error:
         bad(name, f"not a Parquet file that can be read ({first_line(error)})")
         return

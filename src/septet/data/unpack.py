@@ -37,10 +37,10 @@ def plain_name(name: str) -> str:
     return name[: len(name) - len(packing(name))]
 
 
-def unpack(name: str, pieces: Iterable[bytes], bad: Bad) -> Iterator[bytes | None]:
+def unpack(name: str, pieces: Iterable[bytes | None], bad: Bad) -> Iterator[bytes | None]:
     """The unpacked bytes of a stored file, piece by piece; None where something is missing because of damage.
 
-    A name without the suffix of a packing gives the pieces as they are.
+    A name without the suffix of a packing gives the pieces as they are. A piece that is None is missing already.
     """
     suffix = packing(name)
     if not suffix:
@@ -115,7 +115,7 @@ def _member(stored: _Stored, decoder: _Gzip | _Zstd, *, proven: bool) -> Generat
 class _Stored:
     """The bytes as stored, from where reading stands; `at` is the place of the first one in the file."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self, pieces: Iterable[bytes | None]) -> None:
         self._pieces = iter(pieces)
         self.data = bytearray()
         self.at = 0

@@ -12,6 +12,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import field_validator
 
@@ -28,6 +29,8 @@ TRIES = 1000  # quotes that are not closed, after which what they swallow is los
 
 class Csv(FileSource, RowSource):
     """Documents from the rows of CSV files."""
+
+    nothing_inside: ClassVar[str] = "the file holds no rows"
 
     pattern: Pattern = "**/*.{csv,tsv}*"
     """Which files of the folder or archive are read: `*` within a name, `**/` any folders, `{a,b}` either."""
@@ -50,9 +53,7 @@ class Csv(FileSource, RowSource):
         ids, names = Ids(), self.columns
         if names:
             self.require(names, file.name)
-        empty = True
         for number, values in self._records(file, bad):
-            empty = False
             if not names:
                 names = tuple(name.strip() for name in values)
                 self.require(names, file.name)
@@ -71,8 +72,6 @@ class Csv(FileSource, RowSource):
             )  # fmt: skip
             if doc is not None:
                 yield doc
-        if empty:
-            bad(file.name, "the file holds no rows")
 
     def _records(self, file: File, bad: Bad) -> Iterator[tuple[int, list[str]]]:
         """(number of its first line, fields) of every record. After a quote that is never closed, the next line begins anew."""

@@ -42,7 +42,7 @@ class DatasetsFolder(PathSource, RowSource):
     def read(self, part: str = "", *, bad: Bad = stop) -> Iterator[Document]:
         """One document a row. Errors: DataError for a folder that is no data set, or has no column of a named field."""
         folder = self._folder()
-        licence = self.licence or self._licence(folder)
+        licence = self.licence or self._stated_licence(folder)
         for name in [part] if part else [item.name for item in self.parts()]:
             ids = Ids()
             for number, row in self._rows(folder, name, bad):
@@ -55,7 +55,7 @@ class DatasetsFolder(PathSource, RowSource):
     def fingerprint(self) -> str:
         """Hash of the names and bytes of the Arrow files, and of what the data set says of itself."""
         folder = self._folder()
-        total = hashlib.sha256(self._licence(folder).encode())
+        total = hashlib.sha256(self._stated_licence(folder).encode())
         for part in self.parts():
             total.update(part.name.encode() + b"\0")
             total.update(hash_path(folder / part.name).encode() if (folder / part.name).is_file() else b"")
@@ -94,7 +94,7 @@ class DatasetsFolder(PathSource, RowSource):
             )
         return state
 
-    def _licence(self, folder: Path) -> str:
+    def _stated_licence(self, folder: Path) -> str:
         path = folder / "dataset_info.json"
         said = _read_json(path).get("license") if path.is_file() else ""
         return said if isinstance(said, str) else ""

@@ -23,23 +23,21 @@ class Jsonl(FileSource, RowSource):
     """Documents from rows of JSON."""
 
     version: ClassVar[int] = 2
+    nothing_inside: ClassVar[str] = "The file holds no rows; one JSON object a line is expected."
 
     pattern: Pattern = "**/*.{json,ndjson}*"
     """Which files of the folder or archive are read: `*` within a name, `**/` any folders, `{a,b}` either."""
 
     def documents(self, file: File, bad: Bad) -> Iterator[Document]:
         """One document a row."""
-        ids, empty = Ids(), True
+        ids = Ids()
         for number, offset, row in json_rows(file, bad):
-            empty = False
             doc = self.document(
                 row, file=file.name, line=0 if file.end else number, place=file.place(number, offset),
                 row_id=file.id(number, offset), ids=ids, bad=bad,
             )  # fmt: skip
             if doc is not None:
                 yield doc
-        if empty and not file.end:
-            bad(file.name, "The file holds no rows; one JSON object a line is expected.")
 
     def can_cut(self, beginning: bytes) -> bool:
         """JSON lines may be read in parts; one list may not."""

@@ -9,6 +9,7 @@ library: for that see `datasets-folder`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from septet.data.documents import Document
 from septet.data.files import File, FileSource, Pattern
@@ -20,6 +21,8 @@ __all__ = ["Parquet"]
 
 class Parquet(FileSource, RowSource):
     """Documents from the rows of Parquet files."""
+
+    nothing_inside: ClassVar[str] = "the file holds no rows"
 
     pattern: Pattern = "**/*.parquet*"
     """Which files of the folder or archive are read: `*` within a name, `**/` any folders, `{a,b}` either."""

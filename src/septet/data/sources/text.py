@@ -51,9 +51,7 @@ class Text(FileSource):
             elif raw is not None:
                 bad(file.name, not_text(raw, self.encoding))
             return
-        empty = True
         for number, offset, raw in self._pieces(file, bad):
-            empty = False
             text = decode(raw, self.encoding)
             if text is None:
                 bad(file.place(number, offset), not_text(raw, self.encoding))
@@ -63,8 +61,6 @@ class Text(FileSource):
             yield Document(
                 id=doc_id, text=newlines(text), name=doc_id, group=file.name, file=file.name, line=line, meta={"type": "text"}
             )  # fmt: skip
-        if empty and not file.end:
-            bad(file.name, "the file holds no text")
 
     def can_cut(self, beginning: bytes) -> bool:
         """Lines may be read in parts where each ends with the byte of a newline."""
@@ -91,10 +87,10 @@ class Text(FileSource):
             if size > MAX_RECORD:
                 bad(file.place(*first), f"the paragraph is longer than {MAX_RECORD >> 20} MiB")
             elif held:
-                yield *first, b"\n".join(held)
+                yield first[0], first[1], b"\n".join(held)
             held.clear()
             size = 0
         if size > MAX_RECORD:
             bad(file.place(*first), f"the paragraph is longer than {MAX_RECORD >> 20} MiB")
         elif held:
-            yield *first, b"\n".join(held)
+            yield first[0], first[1], b"\n".join(held)

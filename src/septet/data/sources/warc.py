@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from septet.core.extras import need
@@ -25,7 +25,7 @@ __all__ = ["Warc"]
 
 MAX_HEADER = 1 << 16  # bytes
 HTML = ("text/html", "application/xhtml+xml")
-BEGIN = re.compile(rb"(?:\A|(?<=\n))WARC/[01]\.\d+\r?\n")
+BEGIN = re.compile(rb"WARC/[01]\.\d+\r?\n(?=[\w-]+:)")
 END = re.compile(rb"\r?\n\r?\n")
 LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,18})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 
@@ -33,15 +33,15 @@ LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,18})[ \t]*\r?$", re.IGNORECAS
 class Warc(FileSource):
     """Documents from the pages of web archives."""
 
+    nothing_inside: ClassVar[str] = "the file holds no page"
+
     pattern: Pattern = "**/*.{warc,wet}*"
     """Which files of the folder or archive are read: `*` within a name, `**/` any folders, `{a,b}` either."""
 
     def documents(self, file: File, bad: Bad) -> Iterator[Document]:
         """One document a page with text."""
         ids: set[str] = set()
-        empty = True
         for offset, raw in _records(file, bad):
-            empty = False
             place = f"{file.name}, byte {offset}"
             try:
                 doc = _document(raw, file.name, offset, place, bad)
@@ -55,8 +55,6 @@ class Warc(FileSource):
                 continue
             ids.add(doc.id)
             yield doc
-        if empty:
-            bad(file.name, "the file holds no records")
 
 
 def _document(raw: bytes, file: str, offset: int, place: str, bad: Bad) -> Document | None:
@@ -174,7 +172,7 @@ def _next(window: _Window) -> bool:
         if match:
             window.drop(match.start())
             return True
-        window.drop(max(len(window.data) - 16, 0))  # the beginning of one may stand at the end
+        window.drop(max(len(window.data) - 128, 0))  # the beginning of one may stand at the end
         if not window.more():
             return False
 
