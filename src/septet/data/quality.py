@@ -70,8 +70,8 @@ _WORD = re.compile(
     r"|(?<=\w)['\u2019]\w+"  # the second half of don't and John's
     r"|\.{2,}|-{2,}|[^\w\s]"
 ).findall
-_known_word = lru_cache(2**15)(_WORD)  # the same "it," and "don't" come again and again
 _LONG = 32  # characters; longer pieces are not worth remembering
+_remembered = lru_cache(2**15)(_WORD)  # the same "it," and "don't" come again and again
 
 
 def words(text: str) -> list[str]:
@@ -86,7 +86,7 @@ def words(text: str) -> list[str]:
         if piece.isalnum():
             append(piece)
         else:
-            extend(_known_word(piece) if len(piece) < _LONG else _WORD(piece))
+            extend(_remembered(piece) if len(piece) < _LONG else _WORD(piece))
     return found
 
 
