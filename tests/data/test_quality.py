@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import ftfy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,6 +106,7 @@ def test_words_lose_nothing_but_white_space(text: str):
 )
 def test_sentences(line: str, expected: int):
     assert sentences(line) == expected
+    assert sentences(line, at_most=2) == min(2, expected)
 
 
 def test_punctuation_is_the_set_that_datatrove_names():
@@ -693,6 +695,11 @@ def test_mojibake_goes_further_where_asked():
 )
 def test_mojibake_leaves_good_text_alone(text: str):
     assert apply("mojibake", doc(text))[0] == [doc(text)]
+
+
+@given(st.text(st.sampled_from("–—‘’“”•… .,a!?&;\t")))
+def test_lines_that_mojibake_passes_over_hold_nothing_to_repair(text: str):
+    assert ftfy.fix_text(text, ftfy.TextFixerConfig(uncurl_quotes=False, unescape_html=False)) == text
 
 
 @given(st.text())
