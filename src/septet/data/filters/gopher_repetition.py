@@ -24,7 +24,7 @@ from septet.data.quality import repeats, words
 
 __all__ = ["GopherRepetition"]
 
-_BLANK, _NEWLINES = re.compile(r"\n{2,}"), re.compile(r"\n+")
+_BLANK = re.compile(r"\n{2,}")
 _TOP, _REPEATED = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 
 
@@ -74,10 +74,10 @@ class GopherRepetition(Filter):
     def _of_pieces(self, text: str) -> str:
         """The first rule for paragraphs and lines that the text breaks, or ""."""
         total = max(len(text), 1)
+        paragraphs, lines = [text.strip()], text.split("\n")
         if "\n\n" in text:
-            paragraphs, lines = _BLANK.split(text.strip()), _NEWLINES.split(text)
-        else:  # the same, without a look at every character
-            paragraphs, lines = [text.strip()], text.split("\n")
+            inner = [line for line in lines[1:-1] if line]  # newlines in a row end one line
+            paragraphs, lines = _BLANK.split(paragraphs[0]), [lines[0], *inner, lines[-1]]
         for what, pieces, most, most_characters in (
             ("paragraph", paragraphs, self.repeated_paragraphs, self.repeated_paragraph_characters),
             ("line", lines, self.repeated_lines, self.repeated_line_characters),
@@ -98,7 +98,9 @@ class GopherRepetition(Filter):
         # no 3 or 4 words occur more often than the most frequent 2: mostly that is too seldom, whichever words they are
         if grams.most_copies(2) * grams.longest(max(top)) / total > min(top.values()):
             for n, share in top.items():
-                if number >= n and grams.top(n) / total > share:
+                if number < n or grams.most_copies(n) * grams.longest(n) / total <= share:
+                    continue
+                if grams.top(n) / total > share:
                     return f"the most frequent {n} words in a row are too much of it"
         # repeats of more words lie within repeats of fewer, and those are at most so many times so long
         within = min(repeated)
