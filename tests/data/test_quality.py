@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import ftfy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,6 +106,7 @@ def test_words_lose_nothing_but_white_space(text: str):
 )
 def test_sentences(line: str, expected: int):
     assert sentences(line) == expected
+    assert sentences(line, at_most=2) == min(2, expected)
 
 
 def test_punctuation_is_the_set_that_datatrove_names():
@@ -517,14 +519,14 @@ def test_a_text_that_only_breaks_a_rule_for_longer_sequences():
 
 
 def test_repetition_by_hand():
-    grams = Grams("a b c a b c a b d a b".split())
+    grams = Grams("a b c a b c a b d a b")
     assert grams.top(2) == 4 * 3  # "a b", four times, 3 characters
     assert grams.top(3) == 2 * 5  # "a b c" comes before "b c a", which is as frequent
     # the walk: a b c | b c a | c a b | then "a b c" again: 3 characters, on to the word behind it
     assert grams.repeated(3) == 3
-    assert Grams(["x"] * 10).repeated(5) == 5  # at the second word it has seen it, and jumps over five
-    assert Grams(["x"] * 4).repeated(5) == 0
-    assert Grams(["x"] * 4).within_repeats(5) == 0
+    assert Grams("x " * 10).repeated(5) == 5  # at the second word it has seen it, and jumps over five
+    assert Grams("x " * 4).repeated(5) == 0
+    assert Grams("x " * 4).within_repeats(5) == 0
 
 
 def plain_top(found: list[str], n: int) -> int:
@@ -549,9 +551,14 @@ def plain_repeated(found: list[str], n: int) -> int:
 @settings(max_examples=200)
 @given(st.lists(st.sampled_from(["a", "bb", "ccc", "dddd"]), min_size=2, max_size=80), st.integers(2, 10))
 def test_repetition_is_the_plain_version(found: list[str], n: int):
-    grams = Grams(found)
-    if len(found) >= n:
+    grams = Grams(" ".join(found))
+    every = [tuple(found[at : at + n]) for at in range(len(found) - n + 1)]
+    if every:
         assert grams.top(n) == plain_top(found, n)
+        assert grams.most_copies(n) == max(Counter(every).values())
+        assert grams.longest(n) == max(len(" ".join(gram)) for gram in every)
+    assert grams.num_repeats(n) == len(every) - len(set(every))
+    assert grams.num_repeats(n) * grams.longest(n) >= grams.within_repeats(n)
     assert grams.repeated(n) == plain_repeated(found, n)
     assert grams.within_repeats(n) >= grams.repeated(n)
     assert grams.within_repeats(n) >= grams.within_repeats(n + 1)
@@ -559,7 +566,7 @@ def test_repetition_is_the_plain_version(found: list[str], n: int):
 
 def test_sequences_of_very_many_different_words_are_still_exact():
     found = distinct(9000) + distinct(9000)  # 9000 ** 5 is more than 63 bits: numbered anew on the way
-    grams = Grams(found)
+    grams = Grams(" ".join(found))
     for n in (5, 10):
         assert len(set(grams.codes(n).tolist())) == 9000  # each begins in the first half, or is one of those
         assert grams.repeated(n) == plain_repeated(found, n)
@@ -688,6 +695,11 @@ def test_mojibake_goes_further_where_asked():
 )
 def test_mojibake_leaves_good_text_alone(text: str):
     assert apply("mojibake", doc(text))[0] == [doc(text)]
+
+
+@given(st.text(st.sampled_from("–—‘’“”•… .,a!?&;\t")))
+def test_lines_that_mojibake_passes_over_hold_nothing_to_repair(text: str):
+    assert ftfy.fix_text(text, ftfy.TextFixerConfig(uncurl_quotes=False, unescape_html=False)) == text
 
 
 @given(st.text())

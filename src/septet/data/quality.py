@@ -10,6 +10,7 @@ abbreviations ("Mr.") and smileys. Texts in languages that put no spaces between
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -70,8 +71,8 @@ _WORD = re.compile(
     r"|(?<=\w)['\u2019]\w+"  # the second half of don't and John's
     r"|\.{2,}|-{2,}|[^\w\s]"
 ).findall
-_known_word = lru_cache(2**15)(_WORD)  # the same "it," and "don't" come again and again
 _LONG = 32  # characters; longer pieces are not worth remembering
+_remembered = lru_cache(2**15)(_WORD)  # the same "it," and "don't" come again and again
 
 
 def words(text: str) -> list[str]:
@@ -86,19 +87,20 @@ def words(text: str) -> list[str]:
         if piece.isalnum():
             append(piece)
         else:
-            extend(_known_word(piece) if len(piece) < _LONG else _WORD(piece))
+            extend(_remembered(piece) if len(piece) < _LONG else _WORD(piece))
     return found
 
 
-_END = re.compile(r"""(\w*)([.?!]+)["'\u201d\u2019)\]]*\s+(?=(\S))""")
+_END = re.compile(r"""([.?!]+)["'\u201d\u2019)\]]*\s+(?=(\S))""")
+_LAST_WORD = re.compile(r"\w*\Z")
 _ABBREVIATIONS = frozenset(
     "adm al apr assn ave bros capt cf cmdr co col corp cpl dec dept dr eg etc feb fig gen gov hon hr ie inc jan jr lt ltd"
     " maj messrs mr mrs ms mt no nov oct pp prof pvt rep rev sen sept sgt sr st ste univ vol vs".split()
 )
 
 
-def sentences(line: str) -> int:
-    """How many sentences a line without newlines holds; 0 for a blank one.
+def sentences(line: str, *, at_most: int = sys.maxsize) -> int:
+    """How many sentences a line without newlines holds, counted no further than `at_most`; 0 for a blank line.
 
     A run of ".", "?", "!" before white space ends one, but not the full stop of a common abbreviation, of an initial, or an
     ellipsis before a small letter. The Punkt model, which C4 and datatrove use, must be downloaded and knows more
@@ -107,11 +109,17 @@ def sentences(line: str) -> int:
     >>> sentences('Mr. J. Smith waited ... and left. "Why?" No answer.')
     3
     """
-    if not line.strip():
+    if not line or line.isspace():
         return 0
     number = 1
-    for word, mark, after in _END.findall(line):
+    for match in _END.finditer(line):
+        if number >= at_most:
+            break
+        mark, after = match.groups()
         if mark == ".":
+            start = match.start()
+            before = _LAST_WORD.search(line, max(0, start - 12), start)
+            word = before[0] if before else ""
             number += not (word.lower() in _ABBREVIATIONS or (len(word) == 1 and word.isalpha()))
         else:
             number += not (mark.startswith("..") and after.islower())
@@ -233,7 +241,7 @@ class C4Rules:
                 if by_line and by_line.found(small):
                     return "", "a word of the bad-words list", gone
             if number < self.min_sentences:  # beyond it nobody asks how many there are
-                number += sentences(line)
+                number += sentences(line, at_most=self.min_sentences - number)
             kept.append(line)
         if number < self.min_sentences:
             return "", f"fewer than {self.min_sentences} sentences", gone

@@ -10,7 +10,9 @@ punctuation counts as words in the share of words with a letter, prose with many
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -68,16 +70,26 @@ class GopherQuality(Filter):
 
     def _fault(self, text: str, stop_words: frozenset[str]) -> str:
         """The first rule that the text breaks, in datatrove's order, or ""."""
-        found = words(text)
-        others = [word for word in found if not word.isalpha()]  # few: all else is made of letters
-        symbols = [word for word in others if PUNCTUATION.issuperset(word)]
-        number = len(found) - len(symbols)
+        pieces = Counter(text.split())
+        every = number = characters = lettered = 0
+        for piece, copies in pieces.items():
+            if piece.isalpha():
+                every += copies
+                number += copies
+                characters += copies * len(piece)
+                lettered += copies
+            else:
+                found = _counts(piece) if len(piece) < _LONG else _counts.__wrapped__(piece)
+                every += copies * found[0]
+                number += copies * found[1]
+                characters += copies * found[2]
+                lettered += copies * found[3]
         if number < self.min_words:
             return f"fewer than {self.min_words} words"
         if number > self.max_words:
             return f"more than {self.max_words} words"
-        mean = (sum(map(len, found)) - sum(map(len, symbols))) / max(number, 1)
-        total = max(len(found) if self.punctuation_is_words else number, 1)
+        mean = characters / max(number, 1)
+        total = max(every if self.punctuation_is_words else number, 1)
         if mean < self.min_mean_word_length:
             return f"mean word length below {self.min_mean_word_length:g}"
         if mean > self.max_mean_word_length:
@@ -95,9 +107,23 @@ class GopherQuality(Filter):
             ellipses = sum(line.rstrip().endswith(("...", "…")) for line in lines)
             if ellipses / len(lines) > self.max_ellipsis_lines:
                 return "too many lines that end in an ellipsis"
-        lettered = len(found) - sum(not any(map(str.isalpha, word)) for word in others)
         if lettered / total < self.min_words_with_letter:
             return "too few words with a letter"
-        if self.min_stop_words and len(stop_words.intersection(found)) < self.min_stop_words:
-            return f"fewer than {self.min_stop_words} stop words"
+        if self.min_stop_words:
+            seen = stop_words.intersection(pieces)
+            if len(seen) < self.min_stop_words:
+                seen |= stop_words.intersection(word for piece in pieces for word in words(piece))
+                if len(seen) < self.min_stop_words:
+                    return f"fewer than {self.min_stop_words} stop words"
         return ""
+
+
+_LONG = 32  # characters; longer pieces are not worth remembering
+
+
+@lru_cache(2**15)
+def _counts(piece: str) -> tuple[int, int, int, int]:
+    """Of what stands between white space: words and marks, words, characters of words, words with a letter."""
+    found = words(piece)
+    real = [word for word in found if not PUNCTUATION.issuperset(word)]
+    return len(found), len(real), sum(map(len, real)), sum(any(map(str.isalpha, word)) for word in real)

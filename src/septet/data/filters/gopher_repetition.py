@@ -24,8 +24,7 @@ from septet.data.quality import repeats, words
 
 __all__ = ["GopherRepetition"]
 
-_PARAGRAPHS = re.compile(r"\n{2,}").split
-_LINES = re.compile(r"\n+").split
+_BLANK = re.compile(r"\n{2,}")
 _TOP, _REPEATED = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 
 
@@ -75,9 +74,13 @@ class GopherRepetition(Filter):
     def _of_pieces(self, text: str) -> str:
         """The first rule for paragraphs and lines that the text breaks, or ""."""
         total = max(len(text), 1)
+        paragraphs, lines = [text.strip()], text.split("\n")
+        if "\n\n" in text:
+            inner = [line for line in lines[1:-1] if line]  # newlines in a row end one line
+            paragraphs, lines = _BLANK.split(paragraphs[0]), [lines[0], *inner, lines[-1]]
         for what, pieces, most, most_characters in (
-            ("paragraph", _PARAGRAPHS(text.strip()), self.repeated_paragraphs, self.repeated_paragraph_characters),
-            ("line", _LINES(text), self.repeated_lines, self.repeated_line_characters),
+            ("paragraph", paragraphs, self.repeated_paragraphs, self.repeated_paragraph_characters),
+            ("line", lines, self.repeated_lines, self.repeated_line_characters),
         ):
             number, characters = repeats(pieces)
             if number / len(pieces) > most:
@@ -88,20 +91,22 @@ class GopherRepetition(Filter):
 
     def _of_words(self, text: str, top: dict[int, float], repeated: dict[int, float]) -> str:
         """The first rule for words in a row that the text breaks, or ""."""
-        found = words(text)
-        total = len(text)
-        if len(found) < min(top):
+        grams = Grams(text)
+        total, number = len(text), len(grams)
+        if number < min(top):
             return ""
-        grams = Grams(found)
         # no 3 or 4 words occur more often than the most frequent 2: mostly that is too seldom, whichever words they are
-        most = int(grams.rows(2).copies.max())
-        for n, share in top.items():
-            if len(found) >= n and most * int(grams.characters(n, spaces=True).max()) / total > share:
+        if grams.most_copies(2) * grams.longest(max(top)) / total > min(top.values()):
+            for n, share in top.items():
+                if number < n or grams.most_copies(n) * grams.longest(n) / total <= share:
+                    continue
                 if grams.top(n) / total > share:
                     return f"the most frequent {n} words in a row are too much of it"
-        # and repeats of more words lie within repeats of fewer
+        # repeats of more words lie within repeats of fewer, and those are at most so many times so long
         within = min(repeated)
-        bound = grams.within_repeats(within)
+        bound = grams.num_repeats(within) * grams.longest(within)
+        if bound / total > min(repeated.values()):
+            bound = grams.within_repeats(within)
         for n, share in repeated.items():
             if bound / total > share:
                 if n > within:
@@ -134,15 +139,20 @@ class Grams:
     datatrove.
     """
 
-    def __init__(self, found: list[str]) -> None:
-        numbers: defaultdict[str, int] = defaultdict(count().__next__)
-        self._words = np.fromiter(map(numbers.__getitem__, found), np.int64, len(found))
-        self._known = len(numbers)
-        self._lengths = np.fromiter(map(len, numbers), np.int64, len(numbers))[self._words]
+    def __init__(self, text: str) -> None:
+        found = words(text)
+        known: defaultdict[str, int] = defaultdict(count().__next__)
+        self._words = np.fromiter(map(known.__getitem__, found), np.int64, len(found))
+        self._known = len(known)
+        self._lengths = np.fromiter(map(len, known), np.int64, len(known))[self._words]
         self._ends = np.concatenate(([0], np.cumsum(self._lengths)))
         self._codes: dict[int, np.ndarray[Any, np.dtype[np.int64]]] = {1: self._words}
         self._bounds = {1: self._known}
         self._rows: dict[int, _Rows] = {}
+
+    def __len__(self) -> int:
+        """How many words the text has."""
+        return len(self._words)
 
     def codes(self, n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """A number for each sequence of n words, by place; equal sequences have equal numbers and only they."""
@@ -155,6 +165,25 @@ class Grams:
             self._codes[n] = shorter[:-1] * self._known + self._words[n - 1 :]
             self._bounds[n] = bound * self._known
         return self._codes[n]
+
+    def most_copies(self, n: int) -> int:
+        """How often the most frequent sequence of n words occurs."""
+        codes = np.sort(self.codes(n))
+        last = np.flatnonzero(codes[1:] != codes[:-1])  # the last place of every group but the last
+        if not len(last):
+            return len(codes)
+        return max(int(last[0]) + 1, int((last[1:] - last[:-1]).max(initial=0)), len(codes) - 1 - int(last[-1]))
+
+    def num_repeats(self, n: int) -> int:
+        """How many sequences of n words stood before."""
+        if len(self._words) < n:
+            return 0
+        codes = np.sort(self.codes(n))
+        return int(np.count_nonzero(codes[1:] == codes[:-1]))
+
+    def longest(self, n: int) -> int:
+        """The most characters that a sequence of n words, or of all if they are fewer, has with its spaces."""
+        return int(self.characters(min(n, len(self._words)), spaces=True).max())
 
     def rows(self, n: int) -> _Rows:
         if n not in self._rows:

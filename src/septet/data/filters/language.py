@@ -32,7 +32,7 @@ class Language(Filter):
     """ISO 639-1 codes of the languages that stay (en, de, ...); none: all stay and are only labelled."""
     min_probability: float = Field(default=0.65, ge=0, le=1)
     """A less probable language is not written down; with `keep`, its document is dropped. FineWeb 0.65, C4 0.99 (other models)."""
-    sample: int = Field(default=2000, ge=100)
+    sample: int = Field(default=1000, ge=100)
     """Of a longer text, this many characters are looked at."""
 
     def fingerprint(self) -> str:

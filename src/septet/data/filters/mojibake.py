@@ -1,14 +1,15 @@
 """Repairs text that was decoded with the wrong encoding ("doesnâ€™t" for "doesn't"), and nothing else.
 
-Only lines with characters beyond ASCII are looked at. HTML entities, straight and curly quotes, ligatures, control characters and
-newlines stay as they are unless a field says otherwise, so that code keeps its meaning. What was lost in the wrong decoding
-cannot be brought back: it becomes U+FFFD, the sign for an unknown character.
+HTML entities, straight and curly quotes, ligatures, control characters and newlines stay as they are unless a field says otherwise,
+so that code keeps its meaning. What was lost in the wrong decoding cannot be brought back: it becomes U+FFFD, the sign for an
+unknown character. Lines with nothing beyond ASCII but typographic quotes, dashes and dots are passed over.
 
     septet corpus --source '{kind: jsonl, path: rows.jsonl}' --filters mojibake --filters normalise
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from septet.core.extras import need
@@ -16,6 +17,10 @@ from septet.data.documents import Document
 from septet.data.filter import Drop, Filter, count
 
 __all__ = ["Mojibake"]
+
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+# Without any other character beyond ASCII, these are no sign of a wrong decoding: ftfy's pattern for such signs needs one.
+_ODD = re.compile(r"[^\x00-\x7f\u2013\u2014\u2018\u2019\u201c\u201d\u2022\u2026]")
 
 
 class Mojibake(Filter):
@@ -57,9 +62,10 @@ class Mojibake(Filter):
             explain=False,
         )
 
+        odd = _BEYOND_ASCII if self.straight_quotes else _ODD
+
         def line(text: str) -> str:
-            # nothing in ASCII can be a sign of a wrong decoding
-            return text if text.isascii() and not self.html_entities else ftfy.fix_text(text, config)
+            return ftfy.fix_text(text, config) if self.html_entities or odd.search(text) else text
 
         def lines(text: str) -> str:
             if text.isascii() and not self.html_entities:  # known at once: Python keeps it with the text
