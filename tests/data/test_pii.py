@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import ipaddress
 import random
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -343,4 +344,6 @@ def test_an_unknown_region():
     ids=range(11),
 )
 def test_nothing_hangs(text: str):
-    Finder(tuple(kind for kind in KINDS if kind != "name")).find(text)  # the suite's time limit is the test
+    began = time.process_time()
+    Finder(tuple(kind for kind in KINDS if kind != "name")).find(text)
+    assert time.process_time() - began < 20  # about 1 s at most; quadratic time would be hours

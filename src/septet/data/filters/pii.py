@@ -108,7 +108,7 @@ class Pii(Filter):
         """meta["pii"] of a document with hits is their number by kind. Errors: ComponentError for an unknown region; DataError
         for a key that is too short."""
         finder, key = self._finder or self._looking(), self._key()
-        dropping = [kind for kind in self.kinds if self.mode(kind) == "drop"]
+        dropping: list[Kind] = [kind for kind in self.kinds if self.mode(kind) == "drop"]
         for doc in docs:
             found = Counter(hit.kind for hit in finder.find(doc.text))
             for kind in sorted(found):
