@@ -23,9 +23,12 @@ __all__ = ["Counts", "Entity", "Layout", "Tagged", "compare", "read_tagged", "sp
 
 Layout = Literal["auto", "conll", "spans"]
 
-# Titles and initials keep their full stop; words keep inner hyphens, apostrophes and full stops; every other mark stands alone.
+# Titles and initials keep their full stop; words keep inner hyphens, apostrophes and full stops, but not an 's or 'm at their end;
+# every other mark stands alone.
 _TOKEN = re.compile(
-    r"(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|Rev|Gen|Sen|Rep|Gov|Capt|Lt|Col)\.|(?:[^\W\d_]\.){1,}(?=\W|$)|\w+(?:[-'’.&@]\w+)*|[^\w\s]"
+    r"(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|Rev|Gen|Sen|Rep|Gov|Capt|Lt|Col)\.|(?:[^\W\d_]\.)+(?=\W|$)|['’](?:s|m|d|ll|re|ve)\b"
+    r"|\w+(?:(?:[-.&@]|['’](?!(?:s|m|d|ll|re|ve)\b))\w+)*|[^\w\s]",
+    re.IGNORECASE,
 )
 
 
@@ -49,8 +52,8 @@ class Tagged:
 def tokenize(text: str) -> list[tuple[int, int]]:
     """(start, end) of the words and marks of a text.
 
-    >>> ["Dr. O'Hara, J. R."[a:b] for a, b in tokenize("Dr. O'Hara, J. R.")]
-    ['Dr.', "O'Hara", ',', 'J.', 'R.']
+    >>> ["Dr. O'Hara's J. R."[a:b] for a, b in tokenize("Dr. O'Hara's J. R.")]
+    ['Dr.', "O'Hara", "'s", 'J.', 'R.']
     """
     return [match.span() for match in _TOKEN.finditer(text)]
 

@@ -95,6 +95,10 @@ _EMAIL = re.compile(
 )
 
 
+# Each kind looks first for something that is cheap to find and that most texts lack: a pattern that begins with a digit runs at
+# 50 MB/s and more, one that begins with a look behind at 10.
+
+
 def _emails(text: str) -> Iterator[Span]:
     if "@" in text:
         yield from (match.span() for match in _EMAIL.finditer(text))
@@ -122,6 +126,7 @@ def _is_catalogue_number(text: str, span: Span) -> bool:
 _DIALLED = re.compile(
     r"(?<![\w.,@/=#$€£+-])[+(]?\d(?:[ \xa0().\-/]{0,3}\d){6,19}(?:\s?(?:x|ext\.?)\s?\d{1,6})?(?![\w%])", re.I
 )
+_SEVEN = re.compile(r"\d(?:[ \xa0().\-/]{0,3}\d){6}")
 _NOT_DIALLED = re.compile(
     r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.]\d"  # a date
     r"|\d{1,2}[/.]\d{1,2}[/.](?:19|20)\d\d"
@@ -140,7 +145,7 @@ def _phones(regions: tuple[str, ...], leniency: str) -> Callable[[str], Iterator
     level = library.Leniency.VALID if leniency == "valid" else library.Leniency.POSSIBLE
 
     def spans(text: str) -> Iterator[Span]:
-        for match in _DIALLED.finditer(text):
+        for match in _DIALLED.finditer(text) if _SEVEN.search(text) else ():
             start, piece = match.start(), match.group()
             if _NOT_DIALLED.match(piece) or _is_catalogue_number(text, match.span()):
                 continue
@@ -163,9 +168,13 @@ _IPV6 = re.compile(
 )
 
 
+_DOTTED = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
+_COLONS = re.compile(r"::|:[0-9a-fA-F]{1,4}:")
+
+
 def _ips(text: str, *, public: bool) -> Iterator[Span]:
-    spans = [match.span() for match in _IPV4.finditer(text)]
-    if ":" in text:
+    spans = [match.span() for match in _IPV4.finditer(text)] if _DOTTED.search(text) else []
+    if _COLONS.search(text):
         spans += [match.span() for match in _IPV6.finditer(text) if _is_ipv6(match.group())]
     for start, end in spans:
         if _VERSION.search(text, max(0, start - 20), start) or _is_catalogue_number(text, (start, end)):
@@ -200,8 +209,11 @@ _IBAN_LENGTHS = {
 _IBAN = re.compile(r"(?<![\w])[A-Za-z]{2}\d{2}(?=[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4})")
 
 
+_AFTER_COUNTRY = re.compile(r"\d\d[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4}")
+
+
 def _ibans(text: str) -> Iterator[Span]:
-    for match in _IBAN.finditer(text):
+    for match in _IBAN.finditer(text) if _AFTER_COUNTRY.search(text) else ():
         length = _IBAN_LENGTHS.get(match.group()[:2].upper())
         end = _take(text, match.start(), length) if length else None
         if end is not None and _mod_97(text[match.start() : end]) == 1:
@@ -282,7 +294,12 @@ _NIR = re.compile(
 )
 
 
+_SIX = re.compile(r"\d(?:[ .-]?\d){5}")
+
+
 def _national(text: str) -> Iterator[Span]:
+    if not _SIX.search(text):
+        return
     for match in _SSN.finditer(text):
         # without its hyphens it is any nine digits, so the words before it must say what it is
         if match["mark"] == "-" or _SSN_NAMED.search(text, max(0, match.start() - 40), match.start()):
@@ -318,17 +335,22 @@ def _is_nir(plain: str) -> bool:
 
 # -- secrets ------------------------------------------------------------------------------------------------------------
 
-_SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("://", re.compile(r"(?<=://)[^\s/:@\"'<>]{1,64}:[^\s/@\"'<>]{1,128}(?=@[\w\[])")),
-    ("PRIVATE KEY", re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[\s\S]{1,8000}?-----END [A-Z ]{0,20}PRIVATE KEY-----")),
-    ("A", re.compile(r"(?<!\w)(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w)")),
-    ("AIza", re.compile(r"(?<![\w-])AIza[\w-]{35}(?![\w-])")),
-    ("gh", re.compile(r"(?<!\w)gh[pousr]_[A-Za-z0-9]{36,255}(?!\w)")),
-    ("xox", re.compile(r"(?<!\w)xox[abprs]-[\w-]{10,250}(?![\w-])")),
-)  # fmt: skip
+_SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
+    (("://",), re.compile(r"(?<=://)[^\s/:@\"'<>]{1,64}:[^\s/@\"'<>]{1,128}(?=@[\w\[])")),
+    (
+        (" PRIVATE KEY-----",),
+        re.compile(
+            r"-----BEGIN (?:[A-Z]{2,10} )?PRIVATE KEY-----[\s\S]{1,8000}?-----END (?:[A-Z]{2,10} )?PRIVATE KEY-----"
+        ),
+    ),
+    (("AKIA", "ASIA"), re.compile(r"(?<!\w)(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w)")),
+    (("AIza",), re.compile(r"(?<![\w-])AIza[\w-]{35}(?![\w-])")),
+    (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), re.compile(r"(?<!\w)gh[pousr]_[A-Za-z0-9]{36,255}(?!\w)")),
+    (("xox",), re.compile(r"(?<!\w)xox[abprs]-[\w-]{10,250}(?![\w-])")),
+)
 
 
 def _secrets(text: str) -> Iterator[Span]:
-    for part, pattern in _SECRETS:
-        if part in text:  # ten times as fast as looking for the pattern
+    for parts, pattern in _SECRETS:
+        if any(part in text for part in parts):
             yield from (match.span() for match in pattern.finditer(text))

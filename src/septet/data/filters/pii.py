@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -25,7 +25,7 @@ from septet.core.component import InputPath, RecogniserRef
 from septet.core.errors import ComponentError, DataError
 from septet.data.documents import Document
 from septet.data.filter import Drop, Filter, count
-from septet.data.personal import Finder, Kind
+from septet.data.personal import Finder, Hit, Kind
 from septet.data.tagger import Tagger
 
 __all__ = ["Mode", "Pii", "mask"]
@@ -101,26 +101,40 @@ class Pii(Filter):
             )
         self._finder = self._looking(lambda text: [(e.start, e.end) for e in tagger.find(text) if e.label in wanted])
 
-    def _looking(self, names=None) -> Finder:
+    def _looking(self, names: Callable[[str], list[tuple[int, int]]] | None = None) -> Finder:
         return Finder(self.kinds, regions=self.regions, phones=self.phones, ips=self.ips, names=names)
 
     def apply(self, docs: Iterable[Document], drop: Drop) -> Iterator[Document]:
         """meta["pii"] of a document with hits is their number by kind. Errors: ComponentError for an unknown region; DataError
         for a key that is too short."""
-        finder, key = self._finder or self._looking(), self._key()
-        dropping = [kind for kind in self.kinds if self.mode(kind) == "drop"]
+        finder, change = self._finder or self._looking(), self._changer()
         for doc in docs:
-            found = Counter(hit.kind for hit in finder.find(doc.text))
+            hits = finder.find(doc.text)
+            found = Counter(hit.kind for hit in hits)
             for kind in sorted(found):
                 count(drop, kind, found[kind])
-            reason = next((kind for kind in dropping if kind in found), None)
-            if reason:
-                drop(doc, f"holds {CALLED[reason]}")
+            reason: Kind | None = next(
+                (kind for kind in self.kinds if kind in found and self.mode(kind) == "drop"), None
+            )
+            if reason is not None:
+                # the report shows examples of what was dropped: not with what it was dropped for
+                drop(doc.with_text(lambda text: _replace(text, finder.find(text), _redact)), f"holds {CALLED[reason]}")
             elif found:
-                changed = doc.with_text(lambda text: self._replace(text, finder, key))
+                changed = doc.with_text(lambda text: _replace(text, finder.find(text), change))
                 yield replace(changed, meta={**changed.meta, "pii": dict(sorted(found.items()))})
             else:
                 yield doc
+
+    def _changer(self) -> Callable[[str, Kind], str]:
+        """What is written in place of a value of a kind."""
+        key = self._key()
+        by_mode: dict[Mode, Callable[[str, Kind], str]] = {
+            "redact": _redact,
+            "mask": mask,
+            "hash": lambda value, kind: f"[{kind}:{_token(value, kind, key)}]",
+            "keep": lambda value, kind: value,
+        }
+        return lambda value, kind: by_mode[self.mode(kind)](value, kind)
 
     def _key(self) -> bytes:
         if self.salt is None:
@@ -130,19 +144,17 @@ class Pii(Filter):
             raise DataError(f"The key has {len(key)} bytes; {SALT_BYTES} or more are expected.", file=self.salt)
         return key
 
-    def _replace(self, text: str, finder: Finder, key: bytes) -> str:
-        parts, end = [], 0
-        for hit in finder.find(text):
-            value, mode = text[hit.start : hit.end], self.mode(hit.kind)
-            if mode == "redact":
-                value = f"[{hit.kind}]"
-            elif mode == "mask":
-                value = mask(value, hit.kind)
-            elif mode == "hash":
-                value = f"[{hit.kind}:{_token(value, hit.kind, key)}]"
-            parts += [text[end : hit.start], value]
-            end = hit.end
-        return "".join([*parts, text[end:]])
+
+def _replace(text: str, hits: Iterable[Hit], change: Callable[[str, Kind], str]) -> str:
+    parts, end = [], 0
+    for hit in hits:
+        parts += [text[end : hit.start], change(text[hit.start : hit.end], hit.kind)]
+        end = hit.end
+    return "".join([*parts, text[end:]])
+
+
+def _redact(value: str, kind: Kind) -> str:
+    return f"[{kind}]"
 
 
 def mask(value: str, kind: Kind) -> str:
