@@ -1,8 +1,8 @@
 """resize: gives a model a wider vocabulary: its tokenizer extended by new tokens, each beginning as the mean of its pieces.
 
-The row of a new token, in the embeddings and in an untied head, is the mean of the rows of the pieces that the old tokenizer makes of
-it (Gee et al. 2022, "Fast Vocabulary Transfer", section 3.2). Rows of old tokens are not touched, so the logits of old tokens over
-old tokens are what they were.
+The row of a new token, in the embeddings and in an untied head, is the mean of the rows of the pieces that the old tokenizer makes
+of it (Gee et al. 2022, "Fast Vocabulary Transfer", section 3.2). Rows of old tokens are not touched, so what the model says of old
+tokens, relative to each other, is what it was.
 
 What it is not: training. What the new tokens mean beyond their pieces is learnt afterwards.
 

@@ -179,10 +179,13 @@ class Tokenizer(Step):
         self, work: Work, inputs: dict[str, Artifact], folder: Path | None, sample: Sample | None
     ) -> tuple[Parts, dict[str, Fact]]:
         if self.import_from is not None:
-            from septet.data.tokenizers.foreign import take_over
+            from septet.data.tokenizers.foreign import loses_marks, take_over
 
             path = Path(self.import_from)
-            return take_over(path, family=self.family, lowercase=self.lowercase, pattern=self.pattern), {}
+            parts = take_over(path, family=self.family, lowercase=self.lowercase, pattern=self.pattern)
+            if loses_marks(parts):
+                work.log("Unlike the original, the tokenizer loses accents that join with no letter (a tilde over a t).")
+            return parts, {}
         if self.extend is not None:
             return self._widen(work, inputs["extend"].path, folder, sample)
         assert folder is not None, "what is learnt has a corpus"

@@ -35,7 +35,7 @@ from septet.data.tokenizers.folder import (
 )
 from septet.data.tokenizers.spelling import BYTES, PATTERNS, byte_names, guard_literals, spaced_decoder
 
-__all__ = ["Found", "beside", "find", "of_sentencepiece", "take_over"]
+__all__ = ["Found", "beside", "find", "loses_marks", "of_sentencepiece", "take_over"]
 
 _RANK = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n?")
 _MERGES = ("vocab.bpe", "merges.txt")
@@ -139,6 +139,16 @@ def take_over(path: Path, *, family: FamilyName = "none", lowercase: bool = Fals
     else:
         parts = _tiktoken(found.path, pattern)
     return parts if family == "none" else with_family(parts, family)
+
+
+def loses_marks(parts: Parts) -> bool:
+    """Whether a mark that joins with no letter is lost in normalisation.
+
+    The library reads SentencePiece's tables by grapheme, and of a letter with such a mark keeps the letter alone where the table
+    folds case; SentencePiece keeps both.
+    """
+    normaliser = parts.encoder.normalizer
+    return normaliser is not None and "\u0303" not in normaliser.normalize_str("T\u0303") and "Precompiled" in repr(normaliser)
 
 
 def with_family(parts: Parts, name: FamilyName) -> Parts:
