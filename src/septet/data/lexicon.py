@@ -33,7 +33,8 @@ RULES = ("always", "capital", "lower", "person", "Person", "the", "after", "befo
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _CLITIC = re.compile(r"['’]\w+(?:['’]\w+)*")
-_END = re.compile(r"([.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\d_a-zß-öø-ÿ])|\n[ \t\r]*\n")
+# begins with one set of characters, which the search for the next match is quick with
+_END = re.compile(r"[.!?\n](?:(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\d_a-zß-öø-ÿ])|(?<=\n)[ \t\r]*\n)")
 _TITLES = frozenset(
     {"Mr", "Mrs", "Ms", "Dr", "St", "Prof", "Rev", "Hon", "Capt", "Col", "Gen", "Sen", "Rep", "Lt", "Sgt", "Esq"}
 )
@@ -81,12 +82,9 @@ class Lexicon:
         """Return the mentions, in order. tokens: the words of one sentence; low: `plain` of them, equally many."""
         found: list[Mention] = []
         taken: dict[str, int] = {}
-        first = self.first
-        for start, word in enumerate(low):
-            entries = first.get(word)
-            if entries is None:
-                continue
-            for entry in entries:
+        keys = self.keys
+        for start in [place for place, word in enumerate(low) if word in keys]:
+            for entry in self.first[low[start]]:
                 end = start + len(entry.words)
                 if taken.get(entry.axis, 0) > start or (len(entry.words) > 1 and tuple(low[start:end]) != entry.words):
                     continue
@@ -149,7 +147,7 @@ def sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a text: cut after . ! ? before a capital, not after a title ("Mr."), and at empty lines."""
     start = 0
     for end in _END.finditer(text):
-        if end.group(1) == "." and text[max(0, end.start() - 5) : end.start()].rpartition(" ")[2] in _TITLES:
+        if text[end.start()] == "." and text[max(0, end.start() - 5) : end.start()].rpartition(" ")[2] in _TITLES:
             continue
         yield from _bounded(text[start : end.end()])
         start = end.end()
@@ -173,11 +171,9 @@ def polarity(low: Sequence[str]) -> int:
     A word within two words of a "not" counts for the other side.
     """
     senses, balance = _senses(), 0
-    for place, word in enumerate(low):
-        sense = senses.get(word)
-        if sense is not None:
-            turned = not _NOT.isdisjoint(low[max(0, place - 2) : place])
-            balance += -sense if turned else sense
+    for place in [place for place, word in enumerate(low) if word in senses]:
+        turned = not _NOT.isdisjoint(low[max(0, place - 2) : place])
+        balance += -senses[low[place]] if turned else senses[low[place]]
     return (balance > 0) - (balance < 0)
 
 

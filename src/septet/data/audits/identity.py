@@ -14,7 +14,7 @@ of another known language are counted and left alone. Names of persons are not l
 from __future__ import annotations
 
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,7 +142,7 @@ class Identity(Audit):
             key = f"{axis}/{group}"
             groups[key] = axis
             made.mentions[key] += 1
-            seen.terms.setdefault(key, Counter())[term] += made.times
+            seen.terms[key][term] += made.times
             if term in PRONOUNS and axis == "gender":
                 made.pronouns[0] += 1
                 made.pronouns[1] += PRONOUNS[term]
@@ -152,8 +152,8 @@ class Identity(Audit):
                 beside[0] += 1
                 beside[1] += WOMEN in groups
         if groups and level >= seen.counts.level:
-            # a capital letter mostly marks a name, and names of persons are left out
-            content = {token for token in tokens if len(token) > 2 and token.islower() and token.isalpha()}
+            # words in small letters without an apostrophe: a capital mostly marks a name, and names of persons are left out
+            content = set(tokens).intersection(low)
             for key, axis in groups.items():
                 seen.counts.add(level, key, content - lexicon.own[axis], made.times)
         return set(groups)
@@ -245,7 +245,7 @@ class Identity(Audit):
                 if not own or not others:
                     yield {"words": [], "compared": []}
                     continue
-                often = sorted(word for word, count in own.items() if count >= self.least)
+                often = sorted(word for word, count in own.items() if count >= self.least and len(word) > 2)
                 scored = log_odds(own, others, background, words=often, prior=self.prior)
                 best = sorted((one for one in scored if one.z > TOLD), key=lambda one: (-one.z, one.word))[: self.top]
                 asked = [row["word"] for row in named.get(f"{axis}/{group}", {}).get("words", [])]
@@ -284,7 +284,7 @@ class _Seen:
 
     counts: WordCounts
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
-    terms: dict[str, Counter[str]] = field(default_factory=dict)
+    terms: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     other_languages: int = 0
 
     def fold(self, doc: _Pending) -> None:
@@ -308,7 +308,7 @@ class _Seen:
         for name, other in tally["sources"].items():
             self.sources[name] = _total((self.sources.get(name, _empty()), other))
         for key, counts in tally["terms"].items():
-            self.terms.setdefault(key, Counter()).update(counts)
+            self.terms[key].update(counts)
         self.other_languages += tally["other_languages"]
         self.counts.merge(tally["words"])
 
