@@ -57,7 +57,7 @@ class Identity(Audit):
     """Words that are named for each group."""
     least: int = Field(default=5, ge=1)
     """A word that stands beside a group less often than this is not named."""
-    prior: float = Field(default=10_000.0, gt=0)
+    prior: float = Field(default=1000.0, gt=0)
     """Strength of the prior of the log-odds, in words: the larger, the more a rare word has to prove."""
     limit: int = Field(default=500_000, ge=1)
     """Counts (group, word) that are held; with more, words are counted in a half, a quarter, ... of the documents."""
