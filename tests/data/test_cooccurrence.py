@@ -17,7 +17,9 @@ from septet.data.cooccurrence import WordCounts, level_of, log_odds
 
 def test_log_odds_of_four_words_by_hand():
     # group: tea 3, war 1; others: tea 1, war 3; background: the two together; a_0 = 2, so that a_tea = a_war = 1
-    tea, war = log_odds({"tea": 3, "war": 1}, {"tea": 1, "war": 3}, {"tea": 4, "war": 4}, words=["tea", "war"], prior=2.0)
+    tea, war = log_odds(
+        {"tea": 3, "war": 1}, {"tea": 1, "war": 3}, {"tea": 4, "war": 4}, words=["tea", "war"], prior=2.0
+    )
     # log(4 / (4 + 2 - 3 - 1)) - log(2 / (4 + 2 - 1 - 1)) = log 2 - log 0.5 = log 4; variance 1/4 + 1/2
     assert tea.value == pytest.approx(math.log(4))
     assert tea.error == pytest.approx(math.sqrt(0.75))

@@ -73,7 +73,9 @@ def test_swapping_twice_gives_the_text_again_where_words_go_both_ways():
 
 
 def test_swapping_twice_keeps_the_pronouns_of_a_real_book(real_data: Path):
-    with gzip.open(real_data / "pretraining/english_novels/Cbronte_Jane_1847.txt.gz", "rt", encoding="utf-8-sig") as file:
+    with gzip.open(
+        real_data / "pretraining/english_novels/Cbronte_Jane_1847.txt.gz", "rt", encoding="utf-8-sig"
+    ) as file:
         text = file.read()[:400_000]
     twice = swap(swap(text)[0])[0]
     every = re.findall(r"\b(?:he|she|him|her|his|hers|himself|herself)\b", text.lower())
@@ -102,8 +104,9 @@ def test_her_is_told_apart_as_his_and_him_are_in_real_books(real_data: Path):
 @pytest.mark.parametrize("kind", [1, 2])
 def test_winobias(kind: int, real_data: Path):
     """The swapped pronoun is the one that the other half of WinoBias has; its test part was not looked at for the rule."""
+    folder = real_data / "bias" / "winobias"
     pro, anti = (
-        gzip.open(real_data / "bias" / "winobias" / f"{side}_stereotyped_type{kind}.txt.test.gz", "rt").readlines()
+        gzip.decompress((folder / f"{side}_stereotyped_type{kind}.txt.test.gz").read_bytes()).decode().splitlines()
         for side in ("pro", "anti")
     )
     right = count = 0

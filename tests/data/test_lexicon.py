@@ -120,13 +120,15 @@ def test_polarity_agrees_with_people_where_it_decides(real_data: Path):
 
 def test_a_lexicon_of_your_own(tmp_path: Path):
     path = tmp_path / "mine.yaml"
-    path.write_text("axes:\n  team:\n    red: {always: [red team]}\n    blue: {before: {blue: [team]}}\n", encoding="utf-8")
+    path.write_text(
+        "axes:\n  team:\n    red: {always: [red team]}\n    blue: {before: {blue: [team]}}\n", encoding="utf-8"
+    )
     own = Lexicon.read(path)
     assert own.axis("team") == ("red", "blue")
     tokens = words("the red team and the blue team, blue")
     assert [one.group for one in own.find(tokens, plain(tokens))] == ["red", "blue"]
     assert digest(path) != digest()
-    with pytest.raises(DataError, match="no axis 'teem'. Did you mean 'team'"):
+    with pytest.raises(DataError, match=r"no axis 'teem'\. Did you mean 'team'"):
         own.axis("teem")
 
 

@@ -127,7 +127,7 @@ def log_odds(
     """Return the log-odds difference of each of `words` between two sets of counts, in the order of `words`.
 
     background: counts that the prior is made of, a_w = prior * background_w / sum(background); a word that it lacks has half
-    of one count there. prior: a_0, in words. Needs words on both sides.
+    of one count there. prior: a_0, in words. Needs words on both sides, and two different words in the background.
     """
     n1, n2, whole = sum(counts.values()), sum(others.values()), sum(background.values())
     found = []

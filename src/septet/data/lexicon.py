@@ -22,10 +22,22 @@ import yaml
 
 from septet.core.errors import DataError, nearest
 
-__all__ = ["IDENTITY", "OCCUPATION", "Lexicon", "Mention", "digest", "plain", "polarity", "sentences", "words"]
+__all__ = [
+    "IDENTITY",
+    "OCCUPATION",
+    "Lexicon",
+    "Mention",
+    "digest",
+    "function_words",
+    "plain",
+    "polarity",
+    "sentences",
+    "words",
+]
 
 FOLDER = Path(__file__).with_name("lexicons")
 IDENTITY = FOLDER / "identity.yaml"
+LISTS = ("occupations", "polarity", "function_words")
 OCCUPATION = "occupation"
 """The axis under which occupations are found; it is not an axis of identity."""
 
@@ -69,7 +81,7 @@ class Lexicon:
     first: dict[str, tuple[_Entry, ...]]
     keys: frozenset[str]
     own: dict[str, frozenset[str]]
-    """Every word of every term of an axis: words that say nothing new about its groups."""
+    """Every word of every term of an axis and of its rules: words that say nothing new about its groups."""
     persons: frozenset[str]
     closing: frozenset[str]
 
@@ -183,6 +195,12 @@ _NOT = frozenset(
 
 
 @cache
+def function_words() -> frozenset[str]:
+    """Return the words of grammar, which are not worth naming beside a group."""
+    return frozenset(_load(FOLDER / "function_words.yaml")["words"].split())
+
+
+@cache
 def _senses() -> dict[str, int]:
     content = _load(FOLDER / "polarity.yaml")
     found = dict.fromkeys(content["positive"].split(), 1)
@@ -192,7 +210,7 @@ def _senses() -> dict[str, int]:
 def digest(path: str | Path | None = None) -> str:
     """Return a digest of the word lists: another word, another result, and so another id. path: a lexicon in place of ours."""
     total = hashlib.sha256()
-    for file in (Path(path or IDENTITY), FOLDER / "occupations.yaml", FOLDER / "polarity.yaml"):
+    for file in (Path(path or IDENTITY), *(FOLDER / f"{name}.yaml" for name in LISTS)):
         total.update(file.read_bytes() + b"\0")
     return total.hexdigest()
 
@@ -212,15 +230,17 @@ def _read(path: Path, occupations: bool) -> Lexicon:
             entries += [_Entry(tuple(term.split()), OCCUPATION, name, "always") for term in (name, *more)]
     first: dict[str, list[_Entry]] = {}
     own: dict[str, set[str]] = {}
+    persons = frozenset(str(content.get("persons", "")).split())
     for entry in entries:
         first.setdefault(entry.words[0], []).append(entry)
-        own.setdefault(entry.axis, set()).update(entry.words)
+        asked = persons if entry.rule in ("person", "Person") else entry.context
+        own.setdefault(entry.axis, set()).update(entry.words, asked)
     return Lexicon(
         axes={str(axis): tuple(map(str, groups)) for axis, groups in axes.items()},
         first={word: tuple(sorted(found, key=lambda e: -len(e.words))) for word, found in first.items()},
         keys=frozenset(first),
         own={axis: frozenset(found) for axis, found in own.items()},
-        persons=frozenset(str(content.get("persons", "")).split()),
+        persons=persons,
         closing=frozenset(str(content.get("closing", "")).split()),
     )
 

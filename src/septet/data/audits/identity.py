@@ -27,7 +27,7 @@ from septet.data.audit import Audit, Report, Tally
 from septet.data.cooccurrence import LogOdds, WordCounts, level_of, log_odds
 from septet.data.documents import Document
 from septet.data.intervals import Figure, Z, add, change, mean, rate, share, together
-from septet.data.lexicon import OCCUPATION, Lexicon, digest, plain, polarity, sentences, words
+from septet.data.lexicon import OCCUPATION, Lexicon, digest, function_words, plain, polarity, sentences, words
 from septet.data.weights import repetitions
 
 __all__ = ["Identity"]
@@ -233,6 +233,7 @@ class Identity(Audit):
         counts.merge(tally)
         table = counts.total()
         background: Counter[str] = Counter()
+        unnamed = function_words()
         for found in table.values():
             background.update(found)
         for axis, groups in lexicon.axes.items():
@@ -242,10 +243,10 @@ class Identity(Audit):
             for group in groups:
                 own = table.get(f"{axis}/{group}", Counter())
                 others = pooled - own
-                if not own or not others:
+                if not own or not others or len(background) < 2:
                     yield {"words": [], "compared": []}
                     continue
-                often = sorted(word for word, count in own.items() if count >= self.least and len(word) > 2)
+                often = sorted(w for w, count in own.items() if count >= self.least and len(w) > 2 and w not in unnamed)
                 scored = log_odds(own, others, background, words=often, prior=self.prior)
                 best = sorted((one for one in scored if one.z > TOLD), key=lambda one: (-one.z, one.word))[: self.top]
                 asked = [row["word"] for row in named.get(f"{axis}/{group}", {}).get("words", [])]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from septet.ops.report.html import Markup, tag
 
-__all__ = ["Curve", "Span", "curves", "number", "spans", "ticks"]
+__all__ = ["Curve", "Span", "curves", "decimal", "number", "spans", "ticks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,11 @@ def number(value: float, digits: int = 3) -> str:
         return f"{value:.1e}".replace("-", "−")
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:,.{places}f}".replace("-", "−")
+
+
+def decimal(value: float, places: int | None) -> str:
+    """Return a number with so many decimals, so that small ones of a column end alike; none: as `number` gives it."""
+    return number(value) if places is None else f"{value:.{places}f}".replace("-", "−")
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -111,8 +116,13 @@ def curves(lines: Sequence[Curve], *, title: str, x: str, y: str, width: int = 4
     return tag("svg", *parts, viewBox=f"0 0 {width} {height}", role="img", aria_label=title, class_="chart")
 
 
-def spans(rows: Sequence[Span], *, title: str, unit: str, width: int = 960, left: int = 262) -> Markup:
-    """Return one line a row: its name (within `left` pixels), a dot for the value, a bar for the interval, the value in words."""
+def spans(
+    rows: Sequence[Span], *, title: str, unit: str, width: int = 960, left: int = 262, places: int | None = None
+) -> Markup:
+    """Return one line a row: its name, a dot for the value, a bar for the interval, the value in words.
+
+    left: pixels for the names. places: decimals of the values; none: as many as `number` gives.
+    """
     step, right, top, bottom = 34, 190, 8, 34
     height = top + step * len(rows) + bottom
     ends = [end for row in rows for end in (row.low, row.high, row.value) if end is not None]
@@ -134,9 +144,9 @@ def spans(rows: Sequence[Span], *, title: str, unit: str, width: int = 960, left
         if row.low is not None and row.high is not None:
             parts.append(tag("line", x1=across(row.low), x2=across(row.high), y1=y, y2=y, class_=f"range {row.style}"))
         parts.append(tag("circle", cx=across(row.value), cy=y, r=5.5, class_=f"dot {row.style}"))
-        text = number(row.value) + (
-            f"  [{number(row.low)}, {number(row.high)}]" if row.low is not None and row.high is not None else ""
-        )
+        text = decimal(row.value, places)
+        if row.low is not None and row.high is not None:
+            text += f"  [{decimal(row.low, places)}, {decimal(row.high, places)}]"
         parts.append(tag("text", text, x=width - right + 14, y=y + 4, class_="value"))
     return tag("svg", *parts, viewBox=f"0 0 {width} {height}", role="img", aria_label=title, class_="chart wide")
 
