@@ -20,7 +20,7 @@ import yaml
 
 from septet.core.errors import DataError
 
-__all__ = ["PATH", "her_is_him", "his_is_hers", "read_names", "swap"]
+__all__ = ["PATH", "gendered", "her_is_him", "his_is_hers", "read_names", "swap"]
 
 PATH = Path(__file__).with_name("lexicons") / "gender_swap.yaml"
 
@@ -28,6 +28,8 @@ _TOKEN = re.compile(
     r"\w+://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.-]+|[@#]\w+"  # addresses and handles: one token, in no table
     r"|[^\W\d_]+|['’](?:s|d|ll|S|D|LL)\b|\n[ \t\r]*\n|[^\s\0]"  # \0 joins the tokens below
 )
+# words with a rule of their own
+_SPECIAL = frozenset(("him", "her", "his", "hers", "mr", "mrs", "sir", "madam", "lady", "lord", "miss"))
 _HYPHENS = frozenset("-‐‑")
 _BOUND = frozenset("man men king kings queen queens lady".split())
 """Words that are left alone beside a hyphen: "man-made", "king-size"."""
@@ -65,6 +67,11 @@ def _words() -> _Words:
                 assert word not in table, f"{PATH.name}: {word} stands twice"
                 table[word] = other
     return _Words(table, **{key: frozenset(content[key].split()) for key in _Words.__slots__ if key != "table"})
+
+
+def gendered() -> frozenset[str]:
+    """Return the words that say a gender, in small letters."""
+    return frozenset(_words().table) | _SPECIAL
 
 
 def her_is_him(before: str, after: str, later: str) -> bool:
@@ -126,9 +133,6 @@ def swap(text: str, names: Mapping[str, str] | None = None) -> tuple[str, int]:
             done = start + len(token)
             changed += 1
     return ("".join([*parts, text[done:]]), changed) if changed else (text, 0)
-
-
-_SPECIAL = frozenset(("him", "her", "his", "hers", "mr", "mrs", "sir", "madam", "lady", "lord", "miss"))
 
 
 def _special(word: str, place: int, low: list[str], found: list[tuple[str, int]]) -> str | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,12 +55,13 @@ LONGEST = 1000
 
 
 class Mention(NamedTuple):
-    """A term in a sentence: words[start:end] name `group` on `axis`; `term` is how the lexicon writes it."""
+    """A term in a sentence: words[start:end] name `group` on `axis`. key: axis/group; term: as the lexicon writes it."""
 
     start: int
     end: int
     axis: str
     group: str
+    key: str
     term: str
 
 
@@ -70,7 +71,15 @@ class _Entry:
     axis: str
     group: str
     rule: str
-    context: frozenset[str] = frozenset()
+    context: frozenset[str]
+    key: str
+    term: str
+
+    @classmethod
+    def of(cls, term: str, axis: str, group: str, rule: str, context: Iterable[str] = ()) -> _Entry:
+        # key and term are made once here, not at each of millions of mentions
+        words = tuple(term.lower().split())
+        return cls(words, axis, group, rule, frozenset(context), f"{axis}/{group}", " ".join(words))
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class Lexicon:
                     taken[entry.axis] = end
                     if entry.rule == "not":
                         continue
-                    found.append(Mention(start, end, entry.axis, entry.group, " ".join(entry.words)))
+                    found.append(Mention(start, end, entry.axis, entry.group, entry.key, entry.term))
         return found
 
     def _holds(self, entry: _Entry, tokens: Sequence[str], low: Sequence[str], start: int, end: int) -> bool:
@@ -227,7 +236,7 @@ def _read(path: Path, occupations: bool) -> Lexicon:
     entries = [entry for axis, groups in axes.items() for entry in _entries(path, str(axis), groups)]
     if occupations:
         for name, more in _load(FOLDER / "occupations.yaml").items():
-            entries += [_Entry(tuple(term.split()), OCCUPATION, name, "always") for term in (name, *more)]
+            entries += [_Entry.of(term, OCCUPATION, name, "always") for term in (name, *more)]
     first: dict[str, list[_Entry]] = {}
     own: dict[str, set[str]] = {}
     persons = frozenset(str(content.get("persons", "")).split())
@@ -266,7 +275,7 @@ def _entries(path: Path, axis: str, groups: Any) -> Iterator[_Entry]:
                 given = terms[term] if pairs else []
                 if not isinstance(term, str) or not term.strip() or not all(isinstance(word, str) for word in given):
                     raise DataError(f"{place}, {rule}: {term!r} is not a term in words.", file=path)
-                yield _Entry(tuple(term.lower().split()), axis, str(group), rule, frozenset(given))
+                yield _Entry.of(term, axis, str(group), rule, given)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -22,10 +22,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from septet.core.component import ClassifierRef, InputPath
+from septet.core.component import ClassifierRef, InputPath, hash_path
 from septet.data.audit import Audit, Report, Tally
 from septet.data.cooccurrence import LogOdds, WordCounts, level_of, log_odds
 from septet.data.documents import Document
+from septet.data.gender import PATH, gendered
 from septet.data.intervals import Figure, Z, add, change, mean, rate, share, together
 from septet.data.lexicon import OCCUPATION, Lexicon, digest, function_words, plain, polarity, sentences, words
 from septet.data.weights import repetitions
@@ -68,7 +69,7 @@ class Identity(Audit):
     KEYS: ClassVar[tuple[str, ...]] = ("units", "documents", "words", "words2", "sentences")
 
     def fingerprint(self) -> str:
-        return digest(self.lexicon)
+        return digest(self.lexicon) + hash_path(PATH)
 
     def given(self, folders: Mapping[str, Path]) -> None:
         self._folders.update(folders)
@@ -135,11 +136,10 @@ class Identity(Audit):
         """Count the mentions of a sentence; return the groups that it names, as axis/group."""
         groups: dict[str, str] = {}
         occupations: set[str] = set()
-        for _, _, axis, group, term in lexicon.find(tokens, low):
+        for _, _, axis, group, key, term in lexicon.find(tokens, low):
             if axis == OCCUPATION:
                 occupations.add(group)
                 continue
-            key = f"{axis}/{group}"
             groups[key] = axis
             made.mentions[key] += 1
             seen.terms[key][term] += made.times
@@ -233,11 +233,11 @@ class Identity(Audit):
         counts.merge(tally)
         table = counts.total()
         background: Counter[str] = Counter()
-        unnamed = function_words()
         for found in table.values():
             background.update(found)
         for axis, groups in lexicon.axes.items():
             pooled: Counter[str] = Counter()
+            unnamed = function_words() | (gendered() if axis == "gender" else set())
             for group in groups:
                 pooled.update(table.get(f"{axis}/{group}", {}))
             for group in groups:

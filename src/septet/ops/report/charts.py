@@ -50,7 +50,9 @@ def number(value: float, digits: int = 3) -> str:
 
 def decimal(value: float, places: int | None) -> str:
     """Return a number with so many decimals, so that small ones of a column end alike; none: as `number` gives it."""
-    return number(value) if places is None else f"{value:.{places}f}".replace("-", "−")
+    if places is None:
+        return number(value)
+    return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")  # adding nought turns -0 into 0
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
