@@ -18,13 +18,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 __all__ = ["LogOdds", "WordCounts", "level_of", "log_odds"]
 
-Table = dict[str, Counter[str]]
+Table = defaultdict[str, Counter[str]]
+
+
+def _table() -> Table:
+    return defaultdict(Counter)
 
 
 def level_of(doc_id: str) -> int:
@@ -45,13 +49,13 @@ class WordCounts:
         self.limit = limit
         self.level = 0
         self.size = 0
-        self._levels: dict[int, Table] = {}
+        self._levels: defaultdict[int, Table] = defaultdict(_table)
 
     def add(self, level: int, group: str, words: Collection[str], times: int = 1) -> None:
         """Count each of the words beside the group. level: of the document, from `level_of`."""
         if level < self.level:
             return
-        counts = self._levels.setdefault(level, {}).setdefault(group, Counter())
+        counts = self._levels[level][group]
         before = len(counts)
         if times == 1:
             counts.update(words)
@@ -62,7 +66,7 @@ class WordCounts:
 
     def _shrink(self) -> None:
         while self.size > self.limit:
-            self.size -= sum(map(len, self._levels.pop(self.level, {}).values()))
+            self.size -= sum(map(len, self._levels.pop(self.level, _table()).values()))
             self.level += 1
 
     def merge(self, tally: Mapping[str, Any]) -> None:
@@ -73,7 +77,7 @@ class WordCounts:
         for level, table in tally["counts"].items():
             for group, counts in table.items():
                 if int(level) >= self.level:
-                    mine = self._levels.setdefault(int(level), {}).setdefault(group, Counter())
+                    mine = self._levels[int(level)][group]
                     self.size -= len(mine)
                     mine.update(counts)
                     self.size += len(mine)
@@ -91,10 +95,10 @@ class WordCounts:
 
     def total(self) -> Table:
         """Return group -> word -> count over all levels."""
-        found: Table = {}
+        found = _table()
         for _, table in sorted(self._levels.items()):
             for group, counts in table.items():
-                found.setdefault(group, Counter()).update(counts)
+                found[group].update(counts)
         return found
 
 
@@ -123,7 +127,7 @@ def log_odds(
     """Return the log-odds difference of each of `words` between two sets of counts, in the order of `words`.
 
     background: counts that the prior is made of, a_w = prior * background_w / sum(background); a word that it lacks has half
-    of one count there. prior: a_0, in words. Needs words on both sides.
+    of one count there. prior: a_0, in words. Needs words on both sides, and two different words in the background.
     """
     n1, n2, whole = sum(counts.values()), sum(others.values()), sum(background.values())
     found = []

@@ -31,6 +31,11 @@ class Change:
     difference: Figure
 
     @property
+    def figures(self) -> tuple[Figure, Figure, Figure]:
+        """Before, after, and the difference."""
+        return self.before, self.after, self.difference
+
+    @property
     def side(self) -> int:
         low, high = self.difference.low, self.difference.high
         if low is None or high is None:

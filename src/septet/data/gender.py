@@ -1,9 +1,9 @@
 """A text with its genders exchanged: pronouns, titles, words for relatives and for people, and names where a list is given.
 
 "her" is "him" or "his", which only the sentence can tell. The rule looks at the word after it, and at its other neighbours where
-that does not settle it; the words are in `lexicons/gender_swap.yaml`. What is left alone: e-mail and web addresses, "Lord" where no name
-follows, words that merely contain a gender ("mankind", "man-made"), and everything that is not English. Facts do not change
-with the words: a text about a pregnancy or about a known person becomes untrue.
+that does not settle it; the words are in `lexicons/gender_swap.yaml`. What is left alone: e-mail and web addresses, "Lord" where
+no name follows, words that merely contain a gender ("mankind", "man-made"), and everything that is not English. Facts do not
+change with the words: a text about a pregnancy or about a known person becomes untrue.
 
     python -m pytest tests/data/test_gender.py
 """
@@ -20,15 +20,16 @@ import yaml
 
 from septet.core.errors import DataError
 
-__all__ = ["PATH", "her_is_him", "his_is_hers", "read_names", "swap"]
+__all__ = ["PATH", "gendered", "her_is_him", "his_is_hers", "read_names", "swap"]
 
 PATH = Path(__file__).with_name("lexicons") / "gender_swap.yaml"
 
 _TOKEN = re.compile(
     r"\w+://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.-]+|[@#]\w+"  # addresses and handles: one token, in no table
-    r"|[^\W\d_]+|['’](?:s|d|ll|S|D|LL)\b|\n[ \t\r]*\n|[^\s]"
+    r"|[^\W\d_]+|['’](?:s|d|ll|S|D|LL)\b|\n[ \t\r]*\n|[^\s\0]"  # \0 joins the tokens below
 )
-_CLITICS = frozenset(("'s", "'d", "'ll", "’s", "’d", "’ll"))
+# words with a rule of their own
+_SPECIAL = frozenset(("him", "her", "his", "hers", "mr", "mrs", "sir", "madam", "lady", "lord", "miss"))
 _HYPHENS = frozenset("-‐‑")
 _BOUND = frozenset("man men king kings queen queens lady".split())
 """Words that are left alone beside a hyphen: "man-made", "king-size"."""
@@ -38,6 +39,7 @@ _AFTER_HERS = frozenset(
     "is was were are and or but to who that which with in on at as than had has for by when if not".split()
 )
 _BEFORE_HERS = frozenset("of than like unlike as is was are were be".split())
+_PAIRED = frozenset(("or", "and", "/"))
 _DEGREE = frozenset("much well little often kindly dearly badly early late far hard soon seriously closely".split())
 
 
@@ -67,6 +69,11 @@ def _words() -> _Words:
     return _Words(table, **{key: frozenset(content[key].split()) for key in _Words.__slots__ if key != "table"})
 
 
+def gendered() -> frozenset[str]:
+    """Return the words that say a gender, in small letters."""
+    return frozenset(_words().table) | _SPECIAL
+
+
 def her_is_him(before: str, after: str, later: str) -> bool:
     """Tell whether "her" stands for an object ("saw her": him), not for an owner ("her hat": his).
 
@@ -76,6 +83,8 @@ def her_is_him(before: str, after: str, later: str) -> bool:
     (True, False, True, False)
     """
     words = _words()
+    if after in _PAIRED and later in ("his", "him"):
+        return later == "him"  # "her or his book"
     if after in _ENDS:
         return True
     if after == "back":
@@ -104,7 +113,8 @@ def swap(text: str, names: Mapping[str, str] | None = None) -> tuple[str, int]:
     """
     table, names = _words().table, names or {}
     found = [(match.group(), match.start()) for match in _TOKEN.finditer(text)]
-    low = "\0".join(token for token, _ in found).lower().split("\0")
+    # one call for all tokens is much quicker than one for each
+    low = "\0".join(token for token, _ in found).lower().split("\0") if found else []
     parts: list[str] = []
     done = changed = 0
     for place, word in enumerate(low):
@@ -125,9 +135,6 @@ def swap(text: str, names: Mapping[str, str] | None = None) -> tuple[str, int]:
     return ("".join([*parts, text[done:]]), changed) if changed else (text, 0)
 
 
-_SPECIAL = frozenset(("him", "her", "his", "hers", "mr", "mrs", "sir", "madam", "lady", "lord", "miss"))
-
-
 def _special(word: str, place: int, low: list[str], found: list[tuple[str, int]]) -> str | None:
     token = found[place][0]
     before = low[place - 1] if place else ""
@@ -137,6 +144,8 @@ def _special(word: str, place: int, low: list[str], found: list[tuple[str, int]]
         return _cased("her", token)
     if word == "hers":
         return _cased("his", token)
+    if word == "her" and before in _PAIRED and place > 1 and low[place - 2] in ("his", "him"):
+        return _cased(low[place - 2], token)  # "his or her"
     if word == "her":
         return _cased("him" if her_is_him(before, after, later) else "his", token)
     if word == "his":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,10 +22,22 @@ import yaml
 
 from septet.core.errors import DataError, nearest
 
-__all__ = ["IDENTITY", "OCCUPATION", "Lexicon", "Mention", "digest", "plain", "polarity", "sentences", "words"]
+__all__ = [
+    "IDENTITY",
+    "OCCUPATION",
+    "Lexicon",
+    "Mention",
+    "digest",
+    "function_words",
+    "plain",
+    "polarity",
+    "sentences",
+    "words",
+]
 
 FOLDER = Path(__file__).with_name("lexicons")
 IDENTITY = FOLDER / "identity.yaml"
+LISTS = ("occupations", "polarity", "function_words")
 OCCUPATION = "occupation"
 """The axis under which occupations are found; it is not an axis of identity."""
 
@@ -33,7 +45,8 @@ RULES = ("always", "capital", "lower", "person", "Person", "the", "after", "befo
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _CLITIC = re.compile(r"['’]\w+(?:['’]\w+)*")
-_END = re.compile(r"([.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\d_a-zß-öø-ÿ])|\n[ \t\r]*\n")
+# begins with one set of characters, which the search for the next match is quick with
+_END = re.compile(r"[.!?\n](?:(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\d_a-zß-öø-ÿ])|(?<=\n)[ \t\r]*\n)")
 _TITLES = frozenset(
     {"Mr", "Mrs", "Ms", "Dr", "St", "Prof", "Rev", "Hon", "Capt", "Col", "Gen", "Sen", "Rep", "Lt", "Sgt", "Esq"}
 )
@@ -42,12 +55,13 @@ LONGEST = 1000
 
 
 class Mention(NamedTuple):
-    """A term in a sentence: words[start:end] name `group` on `axis`; `term` is how the lexicon writes it."""
+    """A term in a sentence: words[start:end] name `group` on `axis`. key: axis/group; term: as the lexicon writes it."""
 
     start: int
     end: int
     axis: str
     group: str
+    key: str
     term: str
 
 
@@ -57,7 +71,15 @@ class _Entry:
     axis: str
     group: str
     rule: str
-    context: frozenset[str] = frozenset()
+    context: frozenset[str]
+    key: str
+    term: str
+
+    @classmethod
+    def of(cls, term: str, axis: str, group: str, rule: str, context: Iterable[str] = ()) -> _Entry:
+        # key and term are made once here, not at each of millions of mentions
+        words = tuple(term.lower().split())
+        return cls(words, axis, group, rule, frozenset(context), f"{axis}/{group}", " ".join(words))
 
 
 @dataclass(frozen=True)
@@ -68,7 +90,7 @@ class Lexicon:
     first: dict[str, tuple[_Entry, ...]]
     keys: frozenset[str]
     own: dict[str, frozenset[str]]
-    """Every word of every term of an axis: words that say nothing new about its groups."""
+    """Every word of every term of an axis and of its rules: words that say nothing new about its groups."""
     persons: frozenset[str]
     closing: frozenset[str]
 
@@ -81,12 +103,9 @@ class Lexicon:
         """Return the mentions, in order. tokens: the words of one sentence; low: `plain` of them, equally many."""
         found: list[Mention] = []
         taken: dict[str, int] = {}
-        first = self.first
-        for start, word in enumerate(low):
-            entries = first.get(word)
-            if entries is None:
-                continue
-            for entry in entries:
+        keys = self.keys
+        for start in [place for place, word in enumerate(low) if word in keys]:
+            for entry in self.first[low[start]]:
                 end = start + len(entry.words)
                 if taken.get(entry.axis, 0) > start or (len(entry.words) > 1 and tuple(low[start:end]) != entry.words):
                     continue
@@ -94,7 +113,7 @@ class Lexicon:
                     taken[entry.axis] = end
                     if entry.rule == "not":
                         continue
-                    found.append(Mention(start, end, entry.axis, entry.group, " ".join(entry.words)))
+                    found.append(Mention(start, end, entry.axis, entry.group, entry.key, entry.term))
         return found
 
     def _holds(self, entry: _Entry, tokens: Sequence[str], low: Sequence[str], start: int, end: int) -> bool:
@@ -149,7 +168,7 @@ def sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a text: cut after . ! ? before a capital, not after a title ("Mr."), and at empty lines."""
     start = 0
     for end in _END.finditer(text):
-        if end.group(1) == "." and text[max(0, end.start() - 5) : end.start()].rpartition(" ")[2] in _TITLES:
+        if text[end.start()] == "." and text[max(0, end.start() - 5) : end.start()].rpartition(" ")[2] in _TITLES:
             continue
         yield from _bounded(text[start : end.end()])
         start = end.end()
@@ -173,17 +192,21 @@ def polarity(low: Sequence[str]) -> int:
     A word within two words of a "not" counts for the other side.
     """
     senses, balance = _senses(), 0
-    for place, word in enumerate(low):
-        sense = senses.get(word)
-        if sense is not None:
-            turned = not _NOT.isdisjoint(low[max(0, place - 2) : place])
-            balance += -sense if turned else sense
+    for place in [place for place, word in enumerate(low) if word in senses]:
+        turned = not _NOT.isdisjoint(low[max(0, place - 2) : place])
+        balance += -senses[low[place]] if turned else senses[low[place]]
     return (balance > 0) - (balance < 0)
 
 
 _NOT = frozenset(
     "not no never nor neither without hardly don doesn didn isn wasn aren weren won wouldn cannot couldn can't".split()
 )
+
+
+@cache
+def function_words() -> frozenset[str]:
+    """Return the words of grammar, which are not worth naming beside a group."""
+    return frozenset(_load(FOLDER / "function_words.yaml")["words"].split())
 
 
 @cache
@@ -196,7 +219,7 @@ def _senses() -> dict[str, int]:
 def digest(path: str | Path | None = None) -> str:
     """Return a digest of the word lists: another word, another result, and so another id. path: a lexicon in place of ours."""
     total = hashlib.sha256()
-    for file in (Path(path or IDENTITY), FOLDER / "occupations.yaml", FOLDER / "polarity.yaml"):
+    for file in (Path(path or IDENTITY), *(FOLDER / f"{name}.yaml" for name in LISTS)):
         total.update(file.read_bytes() + b"\0")
     return total.hexdigest()
 
@@ -213,18 +236,20 @@ def _read(path: Path, occupations: bool) -> Lexicon:
     entries = [entry for axis, groups in axes.items() for entry in _entries(path, str(axis), groups)]
     if occupations:
         for name, more in _load(FOLDER / "occupations.yaml").items():
-            entries += [_Entry(tuple(term.split()), OCCUPATION, name, "always") for term in (name, *more)]
+            entries += [_Entry.of(term, OCCUPATION, name, "always") for term in (name, *more)]
     first: dict[str, list[_Entry]] = {}
     own: dict[str, set[str]] = {}
+    persons = frozenset(str(content.get("persons", "")).split())
     for entry in entries:
         first.setdefault(entry.words[0], []).append(entry)
-        own.setdefault(entry.axis, set()).update(entry.words)
+        asked = persons if entry.rule in ("person", "Person") else entry.context
+        own.setdefault(entry.axis, set()).update(entry.words, asked)
     return Lexicon(
         axes={str(axis): tuple(map(str, groups)) for axis, groups in axes.items()},
         first={word: tuple(sorted(found, key=lambda e: -len(e.words))) for word, found in first.items()},
         keys=frozenset(first),
         own={axis: frozenset(found) for axis, found in own.items()},
-        persons=frozenset(str(content.get("persons", "")).split()),
+        persons=persons,
         closing=frozenset(str(content.get("closing", "")).split()),
     )
 
@@ -250,7 +275,7 @@ def _entries(path: Path, axis: str, groups: Any) -> Iterator[_Entry]:
                 given = terms[term] if pairs else []
                 if not isinstance(term, str) or not term.strip() or not all(isinstance(word, str) for word in given):
                     raise DataError(f"{place}, {rule}: {term!r} is not a term in words.", file=path)
-                yield _Entry(tuple(term.lower().split()), axis, str(group), rule, frozenset(given))
+                yield _Entry.of(term, axis, str(group), rule, given)
 
 
 def _load(path: Path) -> dict[str, Any]:

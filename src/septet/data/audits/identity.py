@@ -14,7 +14,7 @@ of another known language are counted and left alone. Names of persons are not l
 from __future__ import annotations
 
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +22,13 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from septet.core.component import ClassifierRef, InputPath
+from septet.core.component import ClassifierRef, InputPath, hash_path
 from septet.data.audit import Audit, Report, Tally
 from septet.data.cooccurrence import LogOdds, WordCounts, level_of, log_odds
 from septet.data.documents import Document
+from septet.data.gender import PATH, gendered
 from septet.data.intervals import Figure, Z, add, change, mean, rate, share, together
-from septet.data.lexicon import OCCUPATION, Lexicon, digest, plain, polarity, sentences, words
+from septet.data.lexicon import OCCUPATION, Lexicon, digest, function_words, plain, polarity, sentences, words
 from septet.data.weights import repetitions
 
 __all__ = ["Identity"]
@@ -57,7 +58,7 @@ class Identity(Audit):
     """Words that are named for each group."""
     least: int = Field(default=5, ge=1)
     """A word that stands beside a group less often than this is not named."""
-    prior: float = Field(default=10_000.0, gt=0)
+    prior: float = Field(default=1000.0, gt=0)
     """Strength of the prior of the log-odds, in words: the larger, the more a rare word has to prove."""
     limit: int = Field(default=500_000, ge=1)
     """Counts (group, word) that are held; with more, words are counted in a half, a quarter, ... of the documents."""
@@ -68,7 +69,7 @@ class Identity(Audit):
     KEYS: ClassVar[tuple[str, ...]] = ("units", "documents", "words", "words2", "sentences")
 
     def fingerprint(self) -> str:
-        return digest(self.lexicon)
+        return digest(self.lexicon) + hash_path(PATH)
 
     def given(self, folders: Mapping[str, Path]) -> None:
         self._folders.update(folders)
@@ -135,14 +136,13 @@ class Identity(Audit):
         """Count the mentions of a sentence; return the groups that it names, as axis/group."""
         groups: dict[str, str] = {}
         occupations: set[str] = set()
-        for _, _, axis, group, term in lexicon.find(tokens, low):
+        for _, _, axis, group, key, term in lexicon.find(tokens, low):
             if axis == OCCUPATION:
                 occupations.add(group)
                 continue
-            key = f"{axis}/{group}"
             groups[key] = axis
             made.mentions[key] += 1
-            seen.terms.setdefault(key, Counter())[term] += made.times
+            seen.terms[key][term] += made.times
             if term in PRONOUNS and axis == "gender":
                 made.pronouns[0] += 1
                 made.pronouns[1] += PRONOUNS[term]
@@ -152,8 +152,8 @@ class Identity(Audit):
                 beside[0] += 1
                 beside[1] += WOMEN in groups
         if groups and level >= seen.counts.level:
-            # a capital letter mostly marks a name, and names of persons are left out
-            content = {token for token in tokens if len(token) > 2 and token.islower() and token.isalpha()}
+            # words in small letters without an apostrophe: a capital mostly marks a name, and names of persons are left out
+            content = set(tokens).intersection(low)
             for key, axis in groups.items():
                 seen.counts.add(level, key, content - lexicon.own[axis], made.times)
         return set(groups)
@@ -237,15 +237,16 @@ class Identity(Audit):
             background.update(found)
         for axis, groups in lexicon.axes.items():
             pooled: Counter[str] = Counter()
+            unnamed = function_words() | (gendered() if axis == "gender" else set())
             for group in groups:
                 pooled.update(table.get(f"{axis}/{group}", {}))
             for group in groups:
                 own = table.get(f"{axis}/{group}", Counter())
                 others = pooled - own
-                if not own or not others:
+                if not own or not others or len(background) < 2:
                     yield {"words": [], "compared": []}
                     continue
-                often = sorted(word for word, count in own.items() if count >= self.least)
+                often = sorted(w for w, count in own.items() if count >= self.least and len(w) > 2 and w not in unnamed)
                 scored = log_odds(own, others, background, words=often, prior=self.prior)
                 best = sorted((one for one in scored if one.z > TOLD), key=lambda one: (-one.z, one.word))[: self.top]
                 asked = [row["word"] for row in named.get(f"{axis}/{group}", {}).get("words", [])]
@@ -284,7 +285,7 @@ class _Seen:
 
     counts: WordCounts
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
-    terms: dict[str, Counter[str]] = field(default_factory=dict)
+    terms: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     other_languages: int = 0
 
     def fold(self, doc: _Pending) -> None:
@@ -308,7 +309,7 @@ class _Seen:
         for name, other in tally["sources"].items():
             self.sources[name] = _total((self.sources.get(name, _empty()), other))
         for key, counts in tally["terms"].items():
-            self.terms.setdefault(key, Counter()).update(counts)
+            self.terms[key].update(counts)
         self.other_languages += tally["other_languages"]
         self.counts.merge(tally["words"])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from septet.data.fairness import changes
-from septet.ops.report.charts import Span, number, spans
+from septet.ops.report.charts import Span, decimal, number, spans
 from septet.ops.report.html import Markup, join, table, tag
 
 __all__ = ["page", "sections"]
@@ -98,7 +98,7 @@ def _sentiment(report: Mapping[str, Any]) -> str:
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Markup:
     words = {1: "more", -1: "less", 0: "cannot be told apart"}
     rows = [
-        [one.of, one.what, _cell(one.before), _cell(one.after), _cell(one.difference), words[one.side]]
+        [one.of, one.what, *(_cell(figure, places=_places(one.what)) for figure in one.figures), words[one.side]]
         for one in changes(before, after)
     ]
     told = sum(row[-1] != words[0] for row in rows)
@@ -150,8 +150,8 @@ def _sentiments(name: str, rows: Rows, report: Mapping[str, Any]) -> Markup:
     told = f"Told apart from the mean of all sentences: {', '.join(apart) or 'none'}. "
     gap = report["gaps"].get(rows[0]["axis"])
     if gap:
-        told += f"The gap is {_plain(gap['gap'])}, {gap['highest']} above {gap['lowest']}."
-    chart = spans(lines, title=f"Sentiment by group: {name}", unit="sentiment", left=170)
+        told += f"The gap is {_plain(gap['gap'], places=3)}, {gap['highest']} above {gap['lowest']}."
+    chart = spans(lines, title=f"Sentiment by group: {name}", unit="sentiment", left=170, places=3)
     return tag(
         "figure", tag("h3", f"{name.capitalize()}: sentiment of their sentences"), chart, tag("figcaption", told)
     )
@@ -162,7 +162,7 @@ def _words(name: str, words: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]
         Span(f"{word['word']} · {row['group']}", word["value"], word["low"], word["high"])
         for row, word in words[:SHOWN_WORDS]
     ]
-    chart = spans(lines, title=f"Words that set a group apart: {name}", unit="log-odds", left=240)
+    chart = spans(lines, title=f"Words that set a group apart: {name}", unit="log-odds", left=240, places=2)
     by_group: dict[str, list[str]] = {}
     for row, word in words:
         by_group.setdefault(row["group"], []).append(f"{word['word']} {number(word['z'], 2)}")
@@ -178,7 +178,7 @@ def _occupations(report: Mapping[str, Any]) -> Markup | None:
         return None
     able.sort(key=lambda row: -row["feminine"]["value"])
     lines = [Span(row["occupation"], *(100 * row["feminine"][key] for key in ("value", "low", "high"))) for row in able]
-    chart = spans(lines, title="Occupations beside gendered words", unit="% feminine", left=170)
+    chart = spans(lines, title="Occupations beside gendered words", unit="% feminine", left=170, places=0)
     told = f"Of the sentences with the occupation and words of one gender only; occupations with {FEW} such sentences or more."
     return tag("figure", tag("h3", "Occupations beside words for women and men"), chart, tag("figcaption", told))
 
@@ -193,7 +193,7 @@ def _by_source(report: Mapping[str, Any]) -> Markup | None:
         if _mentions(row)
     ]
     shares = report["pronouns"]["by_source"]
-    pronouns = ["feminine pronouns, %", *(_cell(shares[name], 100) for name in names)]
+    pronouns = ["feminine pronouns, %", *(_cell(shares[name], 100, 1) for name in names)]
     more = len(report["sources"]) - len(names)
     caption = "Mentions per million words by source" + (
         f"; the {COLUMNS} largest, {more} more in audits.json." if more else "."
@@ -214,21 +214,26 @@ def _outside(figure: Mapping[str, Any]) -> bool:
     return figure["low"] > 0 or figure["high"] < 0
 
 
-def _plain(figure: Mapping[str, Any], scale: float = 1) -> str:
-    text = number(figure["value"] * scale)
+def _places(what: str) -> int | None:
+    return None if what.startswith("mentions") else 3
+
+
+def _plain(figure: Mapping[str, Any], scale: float = 1, places: int | None = None) -> str:
+    text = decimal(figure["value"] * scale, places)
     if figure["low"] is None or figure["high"] is None:
         return text
-    return f"{text} [{number(figure['low'] * scale)}, {number(figure['high'] * scale)}]"
+    return f"{text} [{decimal(figure['low'] * scale, places)}, {decimal(figure['high'] * scale, places)}]"
 
 
 def _percent(figure: Mapping[str, Any]) -> str:
-    return f"{_plain(figure, 100)}%"
+    value, _, interval = _plain(figure, 100, 1).partition(" ")
+    return f"{value}% {interval}"
 
 
-def _cell(figure: Any, scale: float = 1) -> Any:
+def _cell(figure: Any, scale: float = 1, places: int | None = None) -> Any:
     """A value with its interval below it; of a mapping or of an object with these names."""
     if figure is None:
         return "–"
     row = figure if isinstance(figure, Mapping) else figure.to_json()
-    value, _, interval = _plain(row, scale).partition(" ")
+    value, _, interval = _plain(row, scale, places).partition(" ")
     return join(value, " ", tag("small", interval)) if interval else value

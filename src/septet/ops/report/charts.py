@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from septet.ops.report.html import Markup, tag
 
-__all__ = ["Curve", "Span", "curves", "number", "size_text", "spans", "ticks"]
+__all__ = ["Curve", "Span", "curves", "decimal", "number", "size_text", "spans", "ticks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,13 @@ def size_text(size: float) -> str:
             return f"{number(size)} {unit}"
         size /= 1000
     raise AssertionError
+
+
+def decimal(value: float, places: int | None) -> str:
+    """Return a number with so many decimals, so that small ones of a column end alike; none: as `number` gives it."""
+    if places is None:
+        return number(value)
+    return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")  # adding nought turns -0 into 0
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -120,8 +127,13 @@ def curves(lines: Sequence[Curve], *, title: str, x: str, y: str, width: int = 4
     return tag("svg", *parts, viewBox=f"0 0 {width} {height}", role="img", aria_label=title, class_="chart")
 
 
-def spans(rows: Sequence[Span], *, title: str, unit: str, width: int = 960, left: int = 262) -> Markup:
-    """Return one line a row: its name (within `left` pixels), a dot for the value, a bar for the interval, the value in words."""
+def spans(
+    rows: Sequence[Span], *, title: str, unit: str, width: int = 960, left: int = 262, places: int | None = None
+) -> Markup:
+    """Return one line a row: its name, a dot for the value, a bar for the interval, the value in words.
+
+    left: pixels for the names. places: decimals of the values; none: as many as `number` gives.
+    """
     step, right, top, bottom = 34, 190, 8, 34
     height = top + step * len(rows) + bottom
     ends = [end for row in rows for end in (row.low, row.high, row.value) if end is not None]
@@ -143,9 +155,9 @@ def spans(rows: Sequence[Span], *, title: str, unit: str, width: int = 960, left
         if row.low is not None and row.high is not None:
             parts.append(tag("line", x1=across(row.low), x2=across(row.high), y1=y, y2=y, class_=f"range {row.style}"))
         parts.append(tag("circle", cx=across(row.value), cy=y, r=5.5, class_=f"dot {row.style}"))
-        text = number(row.value) + (
-            f"  [{number(row.low)}, {number(row.high)}]" if row.low is not None and row.high is not None else ""
-        )
+        text = decimal(row.value, places)
+        if row.low is not None and row.high is not None:
+            text += f"  [{decimal(row.low, places)}, {decimal(row.high, places)}]"
         parts.append(tag("text", text, x=width - right + 14, y=y + 4, class_="value"))
     return tag("svg", *parts, viewBox=f"0 0 {width} {height}", role="img", aria_label=title, class_="chart wide")
 
