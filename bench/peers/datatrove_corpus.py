@@ -34,8 +34,8 @@ from datatrove.utils.hashing import HashConfig
 def main(source: str, tokenizer: str, work: str) -> None:
     root = Path(work)
     seconds: dict[str, float] = {}
-    exact = ExactDedupConfig(content_getter=lambda doc: doc.text, hash_config=HashConfig(precision=64))
-    minhash = MinhashConfig(hash_config=HashConfig(precision=64))
+    exact = ExactDedupConfig(content_getter=lambda doc: doc.text.encode(), hash_config=HashConfig(precision=64))
+    minhash = MinhashConfig(hash_config=HashConfig(precision=64, hash_fc="sha1"))  # as for FineWeb
 
     def run(name: str, *steps: object) -> None:
         began = time.perf_counter()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -44,8 +45,17 @@ def shingle_text(text: str) -> str:
     'the cafe twice the cafe'
     """
     if not text.isascii():
-        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        text = _marks().sub("", unicodedata.normalize("NFKD", text))
     return " ".join(_WORDS.findall(text.lower()))
+
+
+@cache
+def _marks() -> re.Pattern[str]:
+    """All combining marks, as ranges; there are none beyond the second plane."""
+    points = {point for point in range(0x300, 0x20000) if unicodedata.combining(chr(point))}
+    starts = sorted(point for point in points if point - 1 not in points)
+    ends = sorted(point for point in points if point + 1 not in points)
+    return re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in zip(starts, ends, strict=True)) + "]+")
 
 
 def shingle_hashes(texts: Sequence[str], ngram: int) -> tuple[np.ndarray, np.ndarray]:

@@ -61,19 +61,36 @@ def size_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
+class Sizes:
+    """Bytes and words of the documents that are on their way through a chain of filters, counted once for each text."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, int, int]] = {}
+
+    def of(self, doc: Document) -> tuple[int, int]:
+        """(bytes, words)."""
+        known = self._known.get(doc.id)
+        if known is None or known[0] is not doc.text:
+            known = self._known[doc.id] = (doc.text, size_of(doc.text), len(doc.text.split()))
+        return known[1], known[2]
+
+    def forget(self, doc: Document) -> None:
+        self._known.pop(doc.id, None)
+
+
 class Tally:
     """What a filter did to the documents of a shard; called with (document, reason) for each that it drops."""
 
-    def __init__(self, kind: str, dropped: list[dict[str, Any]] | None = None) -> None:
-        self.kind = kind
-        self.dropped = dropped if dropped is not None else []
+    def __init__(self, kind: str, dropped: list[dict[str, Any]], sizes: Sizes) -> None:
+        self.kind, self.dropped, self.sizes = kind, dropped, sizes
         self.numbers: Counter[str] = Counter()
         self.reasons: dict[str, dict[str, Any]] = {}
         self.counts: Counter[str] = Counter()
-        self._flying: dict[str, tuple[str, int, int]] = {}
+        self._flying: dict[str, str] = {}
 
     def __call__(self, doc: Document, reason: str) -> None:
         self._flying.pop(doc.id, None)
+        self.sizes.forget(doc)
         self.numbers["dropped"] += 1
         general = _general(reason)
         entry = self.reasons.setdefault(general, {"count": 0, "examples": []})
@@ -88,17 +105,19 @@ class Tally:
         """Yield what `run` makes of the documents, and count what goes in, comes out, is changed and is added."""
         for doc in run(self._enter(docs)):
             before = self._flying.pop(doc.id, None)
-            if before is None or before[0] is not doc.text:
-                size, words = size_of(doc.text), len(doc.text.split())
-                self.numbers["added" if before is None else "changed"] += before is None or before[0] != doc.text
-            else:
-                size, words = before[1:]
-            self.numbers.update(documents=1, bytes=size, words=words)
+            if before is None:
+                self.numbers["added"] += 1
+            elif before != doc.text:
+                self.numbers["changed"] += 1
+            size, words = self.sizes.of(doc)
+            self.numbers["documents"] += 1
+            self.numbers["bytes"] += size
+            self.numbers["words"] += words
             yield doc
 
     def _enter(self, docs: Iterable[Document]) -> Iterator[Document]:
         for doc in docs:
-            self._flying[doc.id] = (doc.text, size_of(doc.text), len(doc.text.split()))
+            self._flying[doc.id] = doc.text
             yield doc
 
     def content(self) -> dict[str, Any]:
@@ -147,32 +166,33 @@ def filter_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, A
         one.given(folders)
     dropped: list[dict[str, Any]] = []
     result: dict[str, Any] = {"shard": shard["number"]}
+    sizes = Sizes()
     if settings["phase"] == 0:
-        docs = _read_shard(settings, shard, folder, result)
+        docs = _read_shard(settings, shard, folder, result, sizes)
     else:
         docs = _trusted(Path(settings["folder"], f"phase-{settings['phase'] - 1}", f"{stem}.jsonl"))
     tallies: list[Tally] = []
     if settings["before"] is not None:
         began = _survey(settings["before"])
-        tally = Tally(began.kind, dropped)
+        tally = Tally(began.kind, dropped, sizes)
         tallies.append(tally)
         verdicts = _verdicts(Path(settings["folder"], f"phase-{settings['phase'] - 1}"))
         first = shard["number"] << SHIFT
         docs = tally.watch(docs, lambda taken, tally=tally: began.settle(taken, verdicts, tally, first))
     for one in filters:
-        tally = Tally(one.kind, dropped)
+        tally = Tally(one.kind, dropped, sizes)
         tallies.append(tally)
         docs = tally.watch(docs, lambda taken, one=one, tally=tally: one.apply(taken, tally))
     if settings["after"] is None:
         # nothing follows: what is left without text goes, and the rest is measured
-        tally = Tally("empty", dropped)
+        tally = Tally("empty", dropped, sizes)
         tallies.append(tally)
         docs = tally.watch(docs, lambda taken, tally=tally: _with_text(taken, tally))
-        docs = _measured(docs, result, folder / f"{stem}.groups.jsonl")
-        write_documents(folder / f"{stem}.jsonl", docs)
+        docs = _measured(docs, result, folder / f"{stem}.groups.jsonl", sizes)
+        write_documents(folder / f"{stem}.jsonl", _leaving(docs, sizes))
     else:
         looked = _looked(docs, _survey(settings["after"]), folder / stem, shard["number"] << SHIFT)
-        write_documents(folder / f"{stem}.jsonl", looked)
+        write_documents(folder / f"{stem}.jsonl", _leaving(looked, sizes))
     write_rows(folder / f"{stem}.dropped.jsonl", dropped)
     result["tallies"] = [tally.content() for tally in tallies]
     write_json(done, result)
@@ -185,8 +205,14 @@ def _survey(dump: dict[str, Any]) -> Survey:
     return survey
 
 
+def _leaving(docs: Iterable[Document], sizes: Sizes) -> Iterator[Document]:
+    for doc in docs:
+        sizes.forget(doc)
+        yield doc
+
+
 def _read_shard(
-    settings: dict[str, Any], shard: dict[str, Any], folder: Path, result: dict[str, Any]
+    settings: dict[str, Any], shard: dict[str, Any], folder: Path, result: dict[str, Any], sizes: Sizes
 ) -> Iterator[Document]:
     """The documents of a shard as the source gives them, also written to SHARD.read.jsonl; ids are noted for the check."""
     source = Source.parse(settings["source"])
@@ -206,7 +232,8 @@ def _read_shard(
     def docs() -> Iterator[Document]:
         for part in shard["parts"]:
             for doc in source.read(part, bad=bad):
-                read.update(documents=1, public=doc.public, bytes=size_of(doc.text), words=len(doc.text.split()))
+                size, words = sizes.of(doc)
+                read.update(documents=1, public=doc.public, bytes=size, words=words)
                 sources[doc.source] += 1
                 ids.append(hashed(doc.id))
                 yield doc
@@ -253,21 +280,21 @@ def _with_text(docs: Iterable[Document], tally: Tally) -> Iterator[Document]:
             tally(doc, "no text")
 
 
-def _measured(docs: Iterable[Document], result: dict[str, Any], groups: Path) -> Iterator[Document]:
+def _measured(docs: Iterable[Document], result: dict[str, Any], groups: Path, sizes: Sizes) -> Iterator[Document]:
     """Count lengths, languages, kinds and sources of what stays, and the bytes of each group."""
     lengths: Counter[int] = Counter()
     types: Counter[str] = Counter()
     table: dict[str, dict[str, Counter[str]]] = {"language": {}, "source": {}, "licence": {}}
-    sizes: Counter[tuple[str, str]] = Counter()
+    grouped: Counter[str] = Counter()
     for doc in docs:
-        size, words = size_of(doc.text), len(doc.text.split())
+        size, words = sizes.of(doc)
         lengths[words.bit_length()] += 1
         types[str(doc.meta.get("type", ""))] += 1
         for name, rows in table.items():
             rows.setdefault(getattr(doc, name), Counter()).update(documents=1, bytes=size, words=words)
-        sizes[doc.group or doc.id, "group" if doc.group else "id"] += size
+        grouped[doc.group or doc.id] += size
         yield doc
-    write_rows(groups, ({"group": group, "bytes": size} for (group, _), size in sizes.items()))
+    write_rows(groups, ({"group": group, "bytes": size} for group, size in grouped.items()))
     result.update(
         lengths={str(key): value for key, value in sorted(lengths.items())},
         types=dict(types),

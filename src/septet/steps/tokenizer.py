@@ -184,7 +184,9 @@ class Tokenizer(Step):
             path = Path(self.import_from)
             parts = take_over(path, family=self.family, lowercase=self.lowercase, pattern=self.pattern)
             if loses_marks(parts):
-                work.log("Unlike the original, the tokenizer loses accents that join with no letter (a tilde over a t).")
+                work.log(
+                    "Unlike the original, the tokenizer loses accents that join with no letter (a tilde over a t)."
+                )
             return parts, {}
         if self.extend is not None:
             return self._widen(work, inputs["extend"].path, folder, sample)
