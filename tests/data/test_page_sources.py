@@ -61,6 +61,11 @@ def test_markdown_by_its_own_kind_is_as_in_a_folder(tmp_path: Path):
     assert read(source("markdown", tmp_path, encoding="latin-1"))[0][-1].text == "Café."
 
 
+def test_a_heading_that_never_ends(tmp_path: Path):
+    (tmp_path / "a.md").write_text("# A\n\n#" + " \t" * 200_000 + "x\n" + "=" * 200_000 + "x\n")
+    assert [doc.id for doc in source("markdown", tmp_path).read()] == ["a.md#a"]
+
+
 # -- HTML -----------------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +115,21 @@ def test_the_encoding_of_a_page(raw: bytes, declared: str):
 )
 def test_the_licence_that_a_page_states(links: str, licence: str):
     assert read_page(page("A", LONG + links).encode()).licence == licence
+
+
+def test_pages_that_would_take_for_ever(tmp_path: Path):
+    """The extraction of 100,000 nested elements takes minutes; list items and paragraphs without an end are no nesting."""
+    (tmp_path / "deep.html").write_text("<div>" * 100_000 + LONG)
+    (tmp_path / "large.html").write_text(page("Large", LONG) + " " * (9 << 20))
+    (tmp_path / "list.html").write_text(
+        page("List", LONG + "<ul>" + "<li>item<p>of a list" * 2000 + "</ul>" + "<br><img>" * 2000)
+    )
+    docs, bad = read(source("html", tmp_path))
+    assert [doc.id for doc in docs] == ["list.html"]
+    assert bad == {
+        "deep.html": "not HTML that can be read (elements are nested more than 512 deep)",
+        "large.html": "not HTML that can be read (larger than 8 MiB)",
+    }
 
 
 # -- PDF ------------------------------------------------------------------------------------------------------------
