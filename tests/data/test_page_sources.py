@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from septet.core.artifact import make_id
+from septet.core.component import CorpusRef, Ref
 from septet.core.errors import ComponentError, DataError
 from septet.data.documents import Document
 from septet.data.html import read_page
@@ -347,6 +349,19 @@ class Whole(Source):
         return "whole"
 
 
+class Referring(Whole):
+    """A source that reads an artifact."""
+
+    corpus: CorpusRef
+    """The artifact."""
+
+
+def test_references_inside_several_are_found():
+    both = Several(of={"a": Several(of={"b": Referring(corpus=Ref("$text"))})})
+    assert both.refs() == {"of.a.of.b.corpus": "$text"}
+    assert both.identity({"$text": "1234"})["of"]["a"]["of"]["b"]["corpus"] == {"artifact": "1234"}
+
+
 def test_a_source_without_parts_is_one_part_of_several():
     both = Several(of={"docs": Whole()})
     assert [part.name for part in both.parts()] == ["docs/"]
@@ -379,3 +394,25 @@ def test_a_folder_reads_every_format_it_knows(tmp_path: Path):
     ]
     assert sorted(bad) == ["e.jsonl.gz, row 2", "h.tsv"]
     assert bad["h.tsv"].startswith("There is no column 'text'.")
+
+
+def test_real_sources_as_one(real_data: Path):
+    """The public texts of the data folder: the numbers of documents are those that its table states."""
+    of = {
+        "novels": {"kind": "text", "path": "english_novels"},
+        "wikitext": {"kind": "text", "path": "wikitext2_eval", "split": "line"},
+        "c4": {"kind": "jsonl", "path": "c4_and_wiki_samples", "licence": "ODC-By-1.0"},
+        "wiki": {"kind": "text", "path": "c4_and_wiki_samples", "split": "line"},
+        "crawl": {"kind": "warc", "path": "common_crawl_fixtures"},
+        "speeches": {"kind": "text", "path": "us_speeches", "encoding": "cp1252"},
+    }
+    whole = Source.parse({"kind": "several", "of": of}, base=real_data / "pretraining")
+    bad: dict[str, str] = {}
+    docs = [doc for part in whole.parts() for doc in whole.read(part.name, bad=bad.__setitem__)]
+    found = Counter(doc.source for doc in docs)
+    assert found == {"novels": 60, "wikitext": 5352, "c4": 300, "wiki": 30, "crawl": 37, "speeches": found["speeches"]}
+    assert found["speeches"] > 120
+    assert len({doc.id for doc in docs}) == len(docs)
+    assert {doc.licence for doc in docs if doc.source == "c4"} == {"ODC-By-1.0"}
+    assert not any("\r" in doc.text or "\ufeff" in doc.text for doc in docs if doc.source != "c4")
+    assert bad == {}
