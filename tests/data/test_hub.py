@@ -72,7 +72,8 @@ class Hub:
                     return
                 api = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(revision|tree)/(.+)", url.path)
                 resolve = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([0-9a-f]{40})/(.+)", url.path)
-                match = api or resolve
+                stored = re.fullmatch(r"/storage/([^/]+/[^/]+)/([0-9a-f]{40})/(.+)", url.path)
+                match = api or resolve or stored
                 assert match, url.path
                 if match[1] not in hub.files:
                     self.json({"error": "Repository not found"}, 404, X_Error_Code="RepoNotFound")
@@ -95,6 +96,8 @@ class Hub:
                         self.json([{"type": "directory", "path": "data", "oid": "0" * 40}, *found])
                     else:
                         self.json({"error": "no such entry"}, 404, X_Error_Code="EntryNotFound")
+                elif resolve and resolve[3].endswith(".parquet"):  # large files are kept elsewhere
+                    self.answer(302, b"", Location=f"{hub.address}/storage/{resolve[1]}/{resolve[2]}/{resolve[3]}")
                 else:
                     body = hub.files[match[1]][match[3]]
                     wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from septet.core.artifact import make_id
+from septet.core.component import CorpusRef, Ref
 from septet.core.errors import ComponentError, DataError
 from septet.data.documents import Document
 from septet.data.html import read_page
@@ -59,6 +61,11 @@ def test_markdown_by_its_own_kind_is_as_in_a_folder(tmp_path: Path):
     assert bad == {"b.markdown": "not UTF-8 (invalid continuation byte at byte 3)"}
     assert docs == read(source("folder", tmp_path))[0]
     assert read(source("markdown", tmp_path, encoding="latin-1"))[0][-1].text == "Café."
+
+
+def test_a_heading_that_never_ends(tmp_path: Path):
+    (tmp_path / "a.md").write_text("# A\n\n#" + " \t" * 200_000 + "x\n" + "=" * 200_000 + "x\n")
+    assert [doc.id for doc in source("markdown", tmp_path).read()] == ["a.md#a"]
 
 
 # -- HTML -----------------------------------------------------------------------------------------------------------
@@ -110,6 +117,21 @@ def test_the_encoding_of_a_page(raw: bytes, declared: str):
 )
 def test_the_licence_that_a_page_states(links: str, licence: str):
     assert read_page(page("A", LONG + links).encode()).licence == licence
+
+
+def test_pages_that_would_take_for_ever(tmp_path: Path):
+    """The extraction of 100,000 nested elements takes minutes; list items and paragraphs without an end are no nesting."""
+    (tmp_path / "deep.html").write_text("<div>" * 100_000 + LONG)
+    (tmp_path / "large.html").write_text(page("Large", LONG) + " " * (9 << 20))
+    (tmp_path / "list.html").write_text(
+        page("List", LONG + "<ul>" + "<li>item<p>of a list" * 2000 + "</ul>" + "<br><img>" * 2000)
+    )
+    docs, bad = read(source("html", tmp_path))
+    assert [doc.id for doc in docs] == ["list.html"]
+    assert bad == {
+        "deep.html": "not HTML that can be read (elements are nested more than 512 deep)",
+        "large.html": "not HTML that can be read (larger than 8 MiB)",
+    }
 
 
 # -- PDF ------------------------------------------------------------------------------------------------------------
@@ -327,6 +349,19 @@ class Whole(Source):
         return "whole"
 
 
+class Referring(Whole):
+    """A source that reads an artifact."""
+
+    corpus: CorpusRef
+    """The artifact."""
+
+
+def test_references_inside_several_are_found():
+    both = Several(of={"a": Several(of={"b": Referring(corpus=Ref("$text"))})})
+    assert both.refs() == {"of.a.of.b.corpus": "$text"}
+    assert both.identity({"$text": "1234"})["of"]["a"]["of"]["b"]["corpus"] == {"artifact": "1234"}
+
+
 def test_a_source_without_parts_is_one_part_of_several():
     both = Several(of={"docs": Whole()})
     assert [part.name for part in both.parts()] == ["docs/"]
@@ -359,3 +394,25 @@ def test_a_folder_reads_every_format_it_knows(tmp_path: Path):
     ]
     assert sorted(bad) == ["e.jsonl.gz, row 2", "h.tsv"]
     assert bad["h.tsv"].startswith("There is no column 'text'.")
+
+
+def test_real_sources_as_one(real_data: Path):
+    """The public texts of the data folder: the numbers of documents are those that its table states."""
+    of = {
+        "novels": {"kind": "text", "path": "english_novels"},
+        "wikitext": {"kind": "text", "path": "wikitext2_eval", "split": "line"},
+        "c4": {"kind": "jsonl", "path": "c4_and_wiki_samples", "licence": "ODC-By-1.0"},
+        "wiki": {"kind": "text", "path": "c4_and_wiki_samples", "split": "line"},
+        "crawl": {"kind": "warc", "path": "common_crawl_fixtures"},
+        "speeches": {"kind": "text", "path": "us_speeches", "encoding": "cp1252"},
+    }
+    whole = Source.parse({"kind": "several", "of": of}, base=real_data / "pretraining")
+    bad: dict[str, str] = {}
+    docs = [doc for part in whole.parts() for doc in whole.read(part.name, bad=bad.__setitem__)]
+    found = Counter(doc.source for doc in docs)
+    assert found == {"novels": 60, "wikitext": 5352, "c4": 300, "wiki": 30, "crawl": 37, "speeches": found["speeches"]}
+    assert found["speeches"] > 120
+    assert len({doc.id for doc in docs}) == len(docs)
+    assert {doc.licence for doc in docs if doc.source == "c4"} == {"ODC-By-1.0"}
+    assert not any("\r" in doc.text or "\ufeff" in doc.text for doc in docs if doc.source != "c4")
+    assert bad == {}

@@ -19,6 +19,14 @@ from septet.core.extras import need
 
 __all__ = ["Page", "read_page"]
 
+MAX_PAGE = 8 << 20  # bytes; Common Crawl keeps no more than 5 MiB of a page
+MAX_DEPTH = 512  # elements inside one another: the time of the extraction grows with their number times their depth
+_TAG = re.compile(r"<(/?)([a-zA-Z][\w-]*)")
+# elements that have no end, or whose end people leave out
+_UNCLOSED = frozenset(
+    "area base br col colgroup dd dt embed hr img input li link meta option p param rp rt source tbody td tfoot th thead"
+    " tr track wbr".split()
+)
 MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CREATIVE_COMMONS = re.compile(r"//creativecommons\.org/(licenses|publicdomain)/([a-z-]+)/(\d\.\d)")
 
@@ -35,10 +43,15 @@ class Page:
 def read_page(raw: bytes, declared: str = "") -> Page:
     """Read a page of HTML. `declared` is the charset that the server gave, "" for none.
 
-    Errors: ValueError for what cannot be parsed.
+    Errors: ValueError for what cannot be parsed, is larger than 8 MiB, or would take too long.
     """
+    if len(raw) > MAX_PAGE:
+        raise ValueError(f"larger than {MAX_PAGE >> 20} MiB")
     extract, html = need("resiliparse.extract.html2text", "corpus"), need("resiliparse.parse.html", "corpus")  # 30 ms
-    tree = html.HTMLTree.parse(_text(raw, declared))
+    written = _text(raw, declared)
+    if _depth(written) > MAX_DEPTH:
+        raise ValueError(f"elements are nested more than {MAX_DEPTH} deep")
+    tree = html.HTMLTree.parse(written)
     text = extract.extract_plain_text(tree, main_content=True, preserve_formatting=True, alt_texts=False).strip()
     links = tree.document.query_selector_all('a[rel~="license"], link[rel~="license"]') if tree.document else ()
     licences = {_licence(link.getattr("href") or "") for link in links} - {""}
@@ -55,6 +68,16 @@ def _licence(address: str) -> str:
     if match[1] == "publicdomain":
         return {"zero": f"CC0-{match[3]}", "mark": "CC-PDM-1.0"}.get(match[2], "")
     return f"CC-{match[2].upper()}-{match[3]}"
+
+
+def _depth(written: str) -> int:
+    """How deep elements are nested at most, counted by their tags."""
+    depth = deepest = 0
+    for match in _TAG.finditer(written):
+        if match[2].lower() not in _UNCLOSED:
+            depth = max(depth - 1, 0) if match[1] else depth + 1
+            deepest = max(deepest, depth)
+    return deepest
 
 
 def _text(raw: bytes, declared: str) -> str:

@@ -19,6 +19,9 @@ from septet.data.source import Bad
 __all__ = ["Markdown", "sections"]
 
 
+LONGEST = 1000  # characters of a heading; looking for one takes time that grows with the square
+
+
 class Markdown(FileSource):
     """Documents from the sections of Markdown files."""
 
@@ -88,7 +91,7 @@ def sections(text: str) -> list[tuple[tuple[str, ...], int, str]]:
             body.append(line)
             continue
         title, level = "", 0
-        heading = re.match(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$", line)
+        heading = len(line) <= LONGEST and re.match(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$", line)
         underline = re.match(r" {0,3}(=+|-+)[ \t]*$", line)
         at = number
         if heading and (heading.group(2) or "").strip():
