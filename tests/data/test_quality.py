@@ -25,6 +25,8 @@ from septet.data.filter import Filter
 from septet.data.filters.gopher_repetition import Grams
 from septet.data.quality import PUNCTUATION, SENTENCE_ENDS, repeats, sentences, words
 
+PRESETS = ["mojibake", "c4-tfds", "c4-datatrove", "gopher-quality", "gopher-repetition", "fineweb"]
+
 
 class Dropped(list[tuple[str, str]]):
     """What a run of filters calls: it remembers, and counts."""
@@ -109,13 +111,27 @@ def test_sentences(line: str, expected: int):
     assert sentences(line, at_most=2) == min(2, expected)
 
 
+@pytest.mark.parametrize(
+    "piece", [".", "-", "a-", "a.", "1.", "a@", "www.", "http://", "'a", "[", "?)", "_", "é", "!' "]
+)
+def test_no_text_takes_long(piece: str):
+    # quadratic in the number of copies, these would take hours
+    text = piece * 100_000
+    assert "".join(words(text)) == "".join(text.split())
+    assert sentences(text) >= 1
+    for kind in PRESETS:
+        verdict(
+            {"kind": kind, "max_word_characters": 10**9} if kind.startswith("c4") else kind, text + "\n" + text + "."
+        )
+
+
 def test_punctuation_is_the_set_that_datatrove_names():
     for mark in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~—–“”„’…«»、。！？\x00\x7f\x9f।":
         assert mark in PUNCTUATION
     for word in "a1•€\n\t é中":
         assert word not in PUNCTUATION
     regex = pytest.importorskip("regex")  # knows the property by name
-    ends = {chr(code) for code in range(0x110000) if regex.match(r"\p{Sentence_Terminal}", chr(code))}
+    ends = set(regex.findall(r"\p{Sentence_Terminal}", "".join(map(chr, range(0x110000)))))
     assert ends >= SENTENCE_ENDS
     assert {"'", '"', "…", ":"}.isdisjoint(SENTENCE_ENDS)
 
@@ -863,9 +879,6 @@ def test_a_package_that_is_missing_is_named_with_its_extra():
         SeptetError, match=r"the package 'no_such_package', which is not installed: pip install 'septet\[corpus\]'"
     ):
         need("no_such_package", "corpus")
-
-
-PRESETS = ["mojibake", "c4-tfds", "c4-datatrove", "gopher-quality", "gopher-repetition", "fineweb"]
 
 
 @pytest.mark.parametrize("kind", PRESETS)

@@ -64,15 +64,16 @@ PUNCTUATION = (
     | SENTENCE_ENDS
 )
 
+# No part of either pattern is tried twice over the same characters: a million dots take no longer than a million letters.
 _WORD = re.compile(
-    r"(?:https?://|www\.)\S*[\w/]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"  # addresses
+    r"(?:https?://|www\.)\S*[\w/]|(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++"  # addresses
     r"|(?:[^\W\d_]\.){2,}"  # U.S., a.m.
     r"|\w+(?:[.,:/](?<=\d[.,:/])\d+)*"  # words, 1,000.50, 2:30, 3/4
     r"|(?<=\w)['\u2019]\w+"  # the second half of don't and John's
     r"|\.{2,}|-{2,}|[^\w\s]"
 ).findall
 _LONG = 32  # characters; longer pieces are not worth remembering
-_remembered = lru_cache(2**15)(_WORD)  # the same "it," and "don't" come again and again
+_remembered = lru_cache(2**16)(_WORD)  # the same "it," and "don't" come again and again
 
 
 def words(text: str) -> list[str]:
@@ -91,7 +92,7 @@ def words(text: str) -> list[str]:
     return found
 
 
-_END = re.compile(r"""([.?!]+)["'\u201d\u2019)\]]*\s+(?=(\S))""")
+_END = re.compile(r"""(?<![.?!])([.?!]++)["'\u201d\u2019)\]]*+\s++(?=(\S))""")
 _LAST_WORD = re.compile(r"\w*\Z")
 _ABBREVIATIONS = frozenset(
     "adm al apr assn ave bros capt cf cmdr co col corp cpl dec dept dr eg etc feb fig gen gov hon hr ie inc jan jr lt ltd"

@@ -121,7 +121,7 @@ class GopherQuality(Filter):
 _LONG = 32  # characters; longer pieces are not worth remembering
 
 
-@lru_cache(2**15)
+@lru_cache(2**16)
 def _counts(piece: str) -> tuple[int, int, int, int]:
     """Of what stands between white space: words and marks, words, characters of words, words with a letter."""
     found = words(piece)
