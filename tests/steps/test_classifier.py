@@ -76,6 +76,13 @@ def test_the_same_making_gives_the_same_bytes(tmp_path: Path):
     )
 
 
+def test_a_label_that_yaml_reads_as_something_else(tmp_path: Path):
+    path = str(rows(tmp_path / "a.csv"))
+    assert Step.parse({"kind": "classifier", "path": path, "positive": True}) == Step.parse(
+        {"kind": "classifier", "path": path, "positive": "True"}
+    )
+
+
 def test_too_few_rows(tmp_path: Path):
     with pytest.raises(DataError, match="one side of the split only"):
         run(tmp_path / "one", path=str(rows(tmp_path / "a.csv", count=2)))

@@ -153,7 +153,7 @@ def train(
     labels: Sequence[str],
     *,
     features: Features | None = None,
-    inverse_regularisation: float = 1.0,
+    inverse_regularisation: float = 10.0,
     class_weight: Literal["balanced", "none"] = "balanced",
     positive: str = "",
     seed: int = 0,

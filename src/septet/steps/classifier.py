@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from septet.core.artifact import Artifact, Fact
 from septet.core.component import InputPath
@@ -48,12 +48,18 @@ class Classifier(Step):
     """Share of the different texts that is only measured on."""
     features: Features = Features()
     """What of a text the classifier sees."""
-    inverse_regularisation: float = Field(default=1.0, gt=0)
+    inverse_regularisation: float = Field(default=10.0, gt=0)
     """scikit-learn's C: the larger, the closer the weights follow the training rows."""
     class_weight: Literal["balanced", "none"] = "balanced"
     """balanced: a rare label weighs as much as a frequent one. The calibration takes the shift out of the probabilities again."""
     seed: int = 0
     """Chooses the held-out part and the folds of the calibration."""
+
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _as_written(cls, label: Any) -> Any:
+        # YAML reads True and 1 as something else than the text that the file holds
+        return str(label) if isinstance(label, bool | int) else label
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: DataError where a label has too few rows, on either side."""

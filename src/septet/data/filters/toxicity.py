@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, field_validator
 
 from septet.core.component import ClassifierRef
 from septet.data.documents import Document
@@ -37,6 +38,12 @@ class Toxicity(Filter):
     """The label whose probability counts; empty: the one that the classifier was trained with as `positive`."""
     window: int = Field(default=200, ge=10)
     """Words that are judged at a time; comments like those that the classifier learned from are seldom longer."""
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _as_written(cls, label: Any) -> Any:
+        # YAML reads True and 1 as something else than the label of a table
+        return str(label) if isinstance(label, bool | int) else label
 
     _classifier: Classifier | None = PrivateAttr(default=None)
 
