@@ -166,18 +166,16 @@ def picture(rows: list[dict[str, Any]]) -> str:
             parts.append(f'<text x="8" y="{height + 10:.0f}" font-weight="600">{escape(label)}</text>')
             height += 20
             last = label
-        parts.append(f'<text x="{left - 10}" y="{height + 16:.0f}" text-anchor="end">{escape(rule)}</text>')
-        for place, name in enumerate(names):
-            y = height + place * bar
-            if shares[name]:
-                length = max(1.0, shares[name] / most * width)
-                parts.append(
-                    f'<rect x="{left}" y="{y:.0f}" width="{length:.1f}" height="{bar - 1}" fill="{colours[place]}"/>'
-                )
-                parts.append(
-                    f'<text x="{left + length + 4:.0f}" y="{y + 8:.0f}" font-size="9">{100 * shares[name]:.1f} %</text>'
-                )
-        height += len(names) * bar + gap
+        shown = [(place, name) for place, name in enumerate(names) if shares[name]]
+        middle = height + len(shown) * bar / 2 + 4
+        parts.append(f'<text x="{left - 10}" y="{middle:.0f}" text-anchor="end">{escape(rule)}</text>')
+        for row, (place, name) in enumerate(shown):
+            y, length = height + row * bar, max(1.0, shares[name] / most * width)
+            size = f'width="{length:.1f}" height="{bar - 1}"'
+            parts.append(f'<rect x="{left}" y="{y:.0f}" {size} fill="{colours[place]}"/>')
+            text = f"{100 * shares[name]:.1f} %"
+            parts.append(f'<text x="{left + length + 4:.0f}" y="{y + 8:.0f}" font-size="9">{text}</text>')
+        height += len(shown) * bar + gap
     legend = "".join(
         f'<rect x="{left + 110 * place}" y="14" width="10" height="10" fill="{colours[place]}"/>'
         f'<text x="{left + 110 * place + 15}" y="23">{escape(name)}</text>'

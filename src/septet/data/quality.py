@@ -33,11 +33,11 @@ __all__ = [
     "words",
 ]
 
-# Characters with the Unicode property Sentence_Terminal.
+# What ends a sentence to datatrove (utils/text.py): the Unicode property Sentence_Terminal, and three Khmer signs.
 SENTENCE_ENDS = frozenset(
     "!.?\u0589\u061d\u061e\u061f\u06d4\u0700\u0701\u0702\u07f9\u0837\u0839\u083d\u083e\u0964\u0965\u104a\u104b\u1362\u1367"
-    "\u1368\u166e\u1735\u1736\u17d4\u17d5\u1803\u1809\u1944\u1945\u1aa8\u1aa9\u1aaa\u1aab\u1b4e\u1b4f\u1b5a\u1b5b\u1b5e"
-    "\u1b5f\u1b7d\u1b7e\u1b7f\u1c3b\u1c3c\u1c7e\u1c7f\u203c\u203d\u2047\u2048\u2049\u2e2e\u2e3c\u2e53\u2e54\u3002\ua4ff"
+    "\u1368\u166e\u1735\u1736\u17d4\u17d5\u17d6\u17d9\u17da\u1803\u1809\u1944\u1945\u1aa8\u1aa9\u1aaa\u1aab\u1b5a\u1b5b\u1b5e"
+    "\u1b5f\u1b7d\u1b7e\u1c3b\u1c3c\u1c7e\u1c7f\u203c\u203d\u2047\u2048\u2049\u2e2e\u2e3c\u2e53\u2e54\u3002\ua4ff"
     "\ua60e\ua60f\ua6f3\ua6f7\ua876\ua877\ua8ce\ua8cf\ua92f\ua9c8\ua9c9\uaa5d\uaa5e\uaa5f\uaaf0\uaaf1\uabeb\ufe52\ufe56"
     "\ufe57\uff01\uff0e\uff1f\uff61"
 ) | frozenset(
@@ -57,8 +57,8 @@ SENTENCE_ENDS = frozenset(
 # it, the bullet and the euro sign are not, nor is the double dash.
 PUNCTUATION = (
     frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-    | frozenset("\u00ab\u00b4\u00bb\u2013\u2014\u2018\u2019\u201c\u201d\u201e\u2026\u2236\u2501\u25ba")
-    | frozenset("\u3001\u3002\u3008\u300a\u300b\u300c\u300d\u3010\u3011")
+    | frozenset("\u00ab\u00b4\u00bb\u2013\u2014\u2019\u201c\u201d\u201e\u2026\u2236\u2501\u25ba")
+    | frozenset("\u3001\u3002\u3008\u3009\u300a\u300b\u300c\u300d\u3010\u3011")
     | frozenset("\uff01\uff05\uff08\uff09\uff0c\uff0e\uff11\uff1a\uff1b\uff1f\uff5e")
     | frozenset(chr(code) for code in (*range(9), 11, 12, *range(13, 32), *range(127, 160)))
     | SENTENCE_ENDS
