@@ -150,7 +150,7 @@ def test_rows_spread_evenly():
     for place in (0, -1, 17):
         share = np.bincount(_row(hashes, place, 10), minlength=1024) / len(hashes) * 1024
         assert len(share) == 1024
-        assert share.min() > 0.6 < 1.4 > share.max() - 0.01
+        assert 0.6 < share.min() <= share.max() < 1.4  # 195 a row, whose standard deviation is 7%
     assert (_row(hashes, 1, 18) != _row(hashes, -1, 18)).mean() > 0.99
 
 
