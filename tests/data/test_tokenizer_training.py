@@ -68,7 +68,11 @@ def test_what_falls_back_to_bytes_comes_back(learnt: dict[str, Tokenizer], name:
 
 
 def test_without_fallback_a_new_character_is_unknown(learnt: dict[str, Tokenizer]):
-    for name, unknown in (("bpe characters, no fallback", "<unk>"), ("wordpiece", "[UNK]"), ("unigram, no fallback", "<unk>")):
+    for name, unknown in (
+        ("bpe characters, no fallback", "<unk>"),
+        ("wordpiece", "[UNK]"),
+        ("unigram, no fallback", "<unk>"),
+    ):
         number = learnt[name].token_to_id(unknown)
         assert number in learnt[name].encode("Ω").ids, name
         assert number not in learnt[name].encode("text").ids, name
@@ -86,8 +90,7 @@ def test_case_and_form(learnt: dict[str, Tokenizer]):
 
 
 def test_wordpiece_by_hand():
-    # "hug" ten times, "hugs" five times: after the characters h, ##u, ##g, ##s the pairs (h, ##u) and (##u, ##g) occur fifteen times
-    # each, (##g, ##s) five times
+    # "hug" ten times, "hugs" five times: the pairs (h, ##u) and (##u, ##g) occur fifteen times each, (##g, ##s) five times
     encoder = train(["hug hug"] * 5 + ["hugs"] * 5, Design(model="wordpiece", byte_level=False, size=7 + 5 + 2 + 3))
     assert encoder.encode("hug").tokens == ["hug"]
     assert encoder.encode("hugs").tokens == ["hugs"]
@@ -108,7 +111,9 @@ def test_every_family_puts_its_tokens_around(family: str):
         "t5": ([], ["</s>"]),
     }.get(family, ([], []))
     assert encoder.encode("one two").tokens == [*around[0], *plain, *around[1]]
-    assert {token: encoder.token_to_id(token) for token in expected.first} == {t: i for i, t in enumerate(expected.first)}
+    assert {token: encoder.token_to_id(token) for token in expected.first} == {
+        t: i for i, t in enumerate(expected.first)
+    }
     if family == "t5":
         assert encoder.token_to_id("<extra_id_0>") == encoder.get_vocab_size() - 1
         assert encoder.token_to_id("<extra_id_99>") == encoder.get_vocab_size() - 100
@@ -116,8 +121,14 @@ def test_every_family_puts_its_tokens_around(family: str):
 
 @pytest.mark.parametrize(
     ("family", "name"),
-    [("bert", "BertTokenizer"), ("roberta", "RobertaTokenizer"), ("xlnet", "XLNetTokenizer"), ("t5", "T5Tokenizer"), ("gpt2", "GPT2Tokenizer")],
-)  # fmt: skip
+    [
+        ("bert", "BertTokenizer"),
+        ("roberta", "RobertaTokenizer"),
+        ("xlnet", "XLNetTokenizer"),
+        ("t5", "T5Tokenizer"),
+        ("gpt2", "GPT2Tokenizer"),
+    ],
+)
 def test_roles_are_those_of_transformers(family: str, name: str):
     import inspect
 

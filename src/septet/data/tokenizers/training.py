@@ -263,8 +263,9 @@ class Need:
     bytes: int
 
 
-# Bytes of memory for each different word of mean length 7, measured (docs/design/tokenizers.md); a rough upper bound.
-_PER_WORD = {"bpe": 1100, "wordpiece": 1100, "unigram": 700}
+# Bytes of memory for each different word and for each byte of text, measured on 7 and 27 MB of novels and rounded up
+# (docs/design/tokenizers.md); SentencePiece holds the whole text.
+_MEMORY = {"bpe": (3500, 0), "wordpiece": (5000, 0), "unigram": (0, 24)}
 
 
 def estimate(texts: Iterable[str], design: Design, *, total: int, look: int = 4_000_000) -> Need:
@@ -288,7 +289,8 @@ def estimate(texts: Iterable[str], design: Design, *, total: int, look: int = 4_
     if size and total > size:
         power = 0.7 if not half or size <= half else math.log(words / half_words) / math.log(size / half)
         words = round(words * (total / size) ** min(1.0, max(0.4, power)))
-    return Need(words, words * _PER_WORD[design.model])
+    for_word, for_byte = _MEMORY[design.model]
+    return Need(words, words * for_word + max(total, size) * for_byte)
 
 
 def available_memory() -> int | None:
