@@ -74,10 +74,13 @@ def _words(encoder: Tokenizer, texts: Iterable[str]) -> Counter[str]:
     found: Counter[str] = Counter()
     normaliser, cut = encoder.normalizer, encoder.pre_tokenizer
     # models in SentencePiece's manner see a text in one piece; what is worth a token is within a word and the space before it
-    whole = cut is None or type(encoder.model).__name__ == "Unigram"
+    whole = type(encoder.model).__name__ == "Unigram"
     for text in pieces_of(texts):
         seen = text if normaliser is None else normaliser.normalize_str(text)
-        found.update(_SPACED_WORD.findall(seen) if whole else (word for word, _ in cut.pre_tokenize_str(seen)))
+        if cut is None or whole:
+            found.update(_SPACED_WORD.findall(seen))
+        else:
+            found.update(word for word, _ in cut.pre_tokenize_str(seen))
     return found
 
 
