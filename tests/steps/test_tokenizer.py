@@ -241,6 +241,23 @@ def test_a_sample_is_learnt_from_and_measured(tmp_path: Path):
     assert report["parts"]["held_out"]["documents"] == 1
 
 
+def test_weights_change_what_is_learnt_and_not_what_is_measured(tmp_path: Path):
+    folder = tmp_path / "corpus"
+    docs = [Document(id=f"a{i}", text="alpha beta " * 5, source="a") for i in range(100)]
+    docs += [Document(id=f"b{i}", text="gamma delta " * 5, source="b") for i in range(100)]
+    write_documents(folder / "train.jsonl", docs)
+    write_documents(folder / "held_out.jsonl", [])
+    inputs = {"corpus": Artifact(id="0" * 32, kind="corpus", inputs={}, step={}, path=folder)}
+    out = tmp_path / "out"
+    out.mkdir()
+    step = Step.parse({"kind": "tokenizer", "corpus": "text", "size": 264, "weights": {"b": 0}})
+    step.run(Work(out=out, state=tmp_path / "state"), **inputs)
+    report = json.loads((out / "report.json").read_text())
+    assert {name: row["documents"] for name, row in report["by_source"].items()} == {"a": 100, "b": 100}
+    encoder = Encoder.from_file(str(out / "tokenizer.json"))
+    assert not {encoder.id_to_token(number) for number in (262, 263)} & {"Ġg", "ga", "mm", "el", "Ġd"}
+
+
 def test_show_prints_the_report(tmp_path: Path):
     _, _, out = made(tmp_path, corpus="text", size=320)
     artifact = Artifact(id="2" * 32, kind="tokenizer", inputs={}, step={}, path=out)
@@ -287,6 +304,17 @@ def test_a_tokenizer_without_an_end_of_text_says_so(tmp_path: Path):
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nword\n")
     made(tmp_path, messages, import_from=str(tmp_path / "vocab.txt"))
     assert any("no end-of-text token" in getattr(event, "text", "") for event in messages)
+
+
+def test_fields_without_effect_are_named(tmp_path: Path):
+    save(train(TEXTS, size=300), tmp_path / "old")
+    messages: list = []
+    made(tmp_path / "a", messages, import_from=str(tmp_path / "old"), size=500, model="unigram")
+    made(tmp_path / "b", messages, extend=str(tmp_path / "old"), corpus="text", size=280, family="t5")
+    texts = [event.text for event in messages if hasattr(event, "text")]
+    assert any(text.endswith("no effect: model, size.") for text in texts)
+    assert any(text.endswith("no effect: family.") for text in texts)
+    assert any("has 300 tokens already, and size is 280" in text for text in texts)
 
 
 def test_a_vocabulary_is_widened(tmp_path: Path):

@@ -148,7 +148,11 @@ def loses_marks(parts: Parts) -> bool:
     folds case; SentencePiece keeps both.
     """
     normaliser = parts.encoder.normalizer
-    return normaliser is not None and "\u0303" not in normaliser.normalize_str("T\u0303") and "Precompiled" in repr(normaliser)
+    return (
+        normaliser is not None
+        and "\u0303" not in normaliser.normalize_str("T\u0303")
+        and "Precompiled" in repr(normaliser)
+    )
 
 
 def with_family(parts: Parts, name: FamilyName) -> Parts:
