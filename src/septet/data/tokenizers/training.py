@@ -4,7 +4,8 @@ Over bytes, every text comes back exactly and nothing is unknown. Over character
 as SentencePiece does, and a character that the vocabulary lacks becomes its bytes (`byte_fallback`) or the unknown token. WordPiece
 cuts and cleans text as BERT does, and does not keep white space.
 Sources: Sennrich et al. 2016 (byte-pair encoding), Radford et al. 2019 (over bytes), Schuster and Nakajima 2012 and Devlin et al.
-2019 (WordPiece), Kudo 2018 (Unigram), Kudo and Richardson 2018 (SentencePiece). The trainers are those of `tokenizers`.
+2019 (WordPiece), Kudo 2018 (Unigram), Kudo and Richardson 2018 (SentencePiece). The trainers are those of `tokenizers`, and for
+Unigram that of `sentencepiece`.
 
 What it is not: the choice of the text; see `sampling`.
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Design", "Need", "available_memory", "estimate", "guard", "train"]
 
-# The same cut where a space is written U+2581 ("▁"); combining marks stay with their letters, since characters are not bytes here.
+# The pattern "auto" where a space is written U+2581 ("▁"); combining marks stay with their letters, since characters are not bytes here.
 _SPACED = r"'(?:[sdmt]|ll|ve|re)|▁?[\p{L}\p{M}]+|▁?\p{N}{1,3}|▁?[^\s▁\p{L}\p{M}\p{N}]+|[\s▁]+(?![^\s▁])|[\s▁]"
 
 UNKNOWN = "<unk>"
