@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Design", "Need", "available_memory", "estimate", "guard", "train"]
 
-# The pattern "auto" where a space is written U+2581 ("▁"); combining marks stay with their letters, since characters are not bytes here.
+# The pattern "auto" where a space is written U+2581 ("▁"); combining marks stay with their letters.
 _SPACED = r"'(?:[sdmt]|ll|ve|re)|▁?[\p{L}\p{M}]+|▁?\p{N}{1,3}|▁?[^\s▁\p{L}\p{M}\p{N}]+|[\s▁]+(?![^\s▁])|[\s▁]"
 
 UNKNOWN = "<unk>"
