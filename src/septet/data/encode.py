@@ -158,12 +158,12 @@ def _open_fast(content: dict[str, Any], slow: Tokenizer) -> tuple[_Fast | None, 
         import tiktoken  # 0.05 s; the extra 'corpus'
     except ImportError:
         return None, "tiktoken is not installed (pip install 'septet[corpus]')"
-    pattern = _pattern(content.get("pre_tokenizer"))
-    if pattern is None:
-        return None, "its words are not cut by one pattern over bytes"
     model = content["model"]
     if model["type"] != "BPE":
         return None, f"its model is {model['type']}, not byte-pair encoding"
+    pattern = _pattern(content.get("pre_tokenizer"))
+    if pattern is None:
+        return None, "its words are not cut by one pattern over bytes"
     if any(model.get(name) for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")):
         return None, "its byte-pair encoding has a prefix, a suffix, dropout or byte fallback"
     ranks, why = _ranks(model)

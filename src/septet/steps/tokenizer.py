@@ -149,12 +149,16 @@ class Tokenizer(Step):
         if folder is not None:
             sample = plan(lambda: _documents(folder), budget=self.sample_bytes, weights=self.weights, seed=self.seed)
         work.progress(1, 4, unit="stages")
+        if idle := self._without_effect():
+            work.log(f"Nothing is learnt anew here, so these fields have no effect: {', '.join(idle)}.")
         parts, facts = self._make(work, inputs, folder, sample)
         if self.add or self.add_special:
             parts = with_tokens(parts, self.add, special=self.add_special)
         work.progress(2, 4, unit="stages")
         save(parts.encoder, work.out, parts)
-        measure = None if folder is None or sample is None else _measure(work, folder, sample)
+        measure = None
+        if folder is not None and sample is not None:
+            measure = _measure(work, folder, sample.unweighted(self.sample_bytes))
         report = describe(parts, measure)
         write_json(work.out / "report.json", report)
         facts = {"tokens": report["tokens"], **facts}
@@ -174,6 +178,14 @@ class Tokenizer(Step):
             )
         work.progress(4, 4, unit="stages")
         return facts
+
+    def _without_effect(self) -> list[str]:
+        """Fields that were given and that only learning a new vocabulary looks at."""
+        if self.import_from is None and self.extend is None:
+            return []
+        only = {"model", "byte_level", "byte_fallback", "unicode_form"}
+        only |= {"size", "weights"} if self.extend is None else {"family", "lowercase", "pattern"}
+        return [name for name in type(self).model_fields if name in only & self.model_fields_set]
 
     def _make(
         self, work: Work, inputs: dict[str, Artifact], folder: Path | None, sample: Sample | None
@@ -217,6 +229,8 @@ class Tokenizer(Step):
         old = parts.encoder.get_vocab_size()
         wanted = self.size - old - len(self.add) - len(self.add_special)
         new: list[str] = []
+        if folder is not None and wanted <= 0 and not self.add and not self.add_special:
+            work.log(f"The tokenizer has {old} tokens already, and size is {self.size}: raise it to learn new ones.")
         if folder is not None and sample is not None and wanted > 0:
             parts, new = learn(parts, sample.texts(lambda: _documents(folder)), wanted)
             if len(new) < wanted:
@@ -229,7 +243,7 @@ def _documents(folder: Path, part: str = "train") -> Iterator[Document]:
 
 
 def _measure(work: Work, folder: Path, sample: Sample) -> Measure:
-    """Measure the sample, each document once, and all of the held-out text."""
+    """Measure a sample without weights and all of the held-out text."""
     from septet.data.encode import Encoder
     from septet.data.tokenizers.report import Measure
 

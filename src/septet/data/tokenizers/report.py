@@ -141,19 +141,20 @@ def describe(parts: Parts, measure: Measure | None) -> dict[str, Any]:
     byte_level = type(encoder.decoder).__name__ == "ByteLevel"
     single = {number for number, token in names.items() if token in (_HIGH_BYTES if byte_level else BYTES)}
     ordinary = [number for number in names if number not in set(special.values())]
-    longest = sorted(ordinary, key=lambda number: (-len(names[number]), number))[:20]
+    # the longest first: what is odd in a vocabulary is seldom short
+    ordinary.sort(key=lambda number: (-len(names[number]), number))
     found: dict[str, Any] = {
         "model": model,
         "tokens": encoder.get_vocab_size(),
         "special": special,
         "roles": dict(parts.roles),
-        "longest": [_text(names[number], encoder) for number in longest],
+        "longest": [_text(names[number], encoder) for number in ordinary[:20]],
     }
     if measure is None:
         return found
     used = measure.used
     total = int(used.sum())
-    unused = [number for number in sorted(ordinary) if number >= len(used) or not used[number]]
+    unused = [number for number in ordinary if number >= len(used) or not used[number]]
     return found | {
         "encoded_by": measure.encoder.backend,
         **({"not_by_tiktoken": measure.encoder.reason} if measure.encoder.reason else {}),

@@ -34,6 +34,12 @@ class Sample:
     def expected_bytes(self) -> int:
         return round(sum(rate * self.bytes[source] for source, rate in self.rates.items()))
 
+    def unweighted(self, budget: int) -> Sample:
+        """The sample of the same corpus in which every source has the same rate and no document is taken twice."""
+        total = sum(self.bytes.values())
+        rate = min(1.0, budget / total) if total else 1.0
+        return Sample(dict.fromkeys(self.bytes, rate), self.bytes, self.seed)
+
     def copies(self, doc: Document) -> int:
         """How often this document is taken."""
         rate = self.rates[doc.source]
@@ -79,10 +85,10 @@ def plan(
     unknown = sorted(set(weights or {}) - set(sizes))
     if unknown:
         raise DataError(f"weights: the corpus has no source '{unknown[0]}'.{nearest(unknown[0], sizes)}")
-    wanted = min(budget, total)
+    even = Sample({}, dict(sizes), seed).unweighted(budget)
     if not weights:
-        rate = wanted / total if total else 1.0
-        return Sample(dict.fromkeys(sizes, rate), dict(sizes), seed)
+        return even
+    wanted = min(budget, total)
     parts = {source: weights.get(source, 1.0) if size else 0.0 for source, size in sizes.items()}
     whole = sum(parts.values())
     if not whole:

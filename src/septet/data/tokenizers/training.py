@@ -4,7 +4,8 @@ Over bytes, every text comes back exactly and nothing is unknown. Over character
 as SentencePiece does, and a character that the vocabulary lacks becomes its bytes (`byte_fallback`) or the unknown token. WordPiece
 cuts and cleans text as BERT does, and does not keep white space.
 Sources: Sennrich et al. 2016 (byte-pair encoding), Radford et al. 2019 (over bytes), Schuster and Nakajima 2012 and Devlin et al.
-2019 (WordPiece), Kudo 2018 (Unigram), Kudo and Richardson 2018 (SentencePiece). The trainers are those of `tokenizers`.
+2019 (WordPiece), Kudo 2018 (Unigram), Kudo and Richardson 2018 (SentencePiece). The trainers are those of `tokenizers`, and for
+Unigram that of `sentencepiece`.
 
 What it is not: the choice of the text; see `sampling`.
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Design", "Need", "available_memory", "estimate", "guard", "train"]
 
-# The same cut where a space is written U+2581 ("▁"); combining marks stay with their letters, since characters are not bytes here.
+# The pattern "auto" where a space is written U+2581 ("▁"); combining marks stay with their letters.
 _SPACED = r"'(?:[sdmt]|ll|ve|re)|▁?[\p{L}\p{M}]+|▁?\p{N}{1,3}|▁?[^\s▁\p{L}\p{M}\p{N}]+|[\s▁]+(?![^\s▁])|[\s▁]"
 
 UNKNOWN = "<unk>"
@@ -263,8 +264,9 @@ class Need:
     bytes: int
 
 
-# Bytes of memory for each different word of mean length 7, measured (docs/design/tokenizers.md); a rough upper bound.
-_PER_WORD = {"bpe": 1100, "wordpiece": 1100, "unigram": 700}
+# Bytes of memory for each different word and for each byte of text, measured on 7 and 27 MB of novels and rounded up
+# (docs/design/tokenizers.md); SentencePiece holds the whole text.
+_MEMORY = {"bpe": (3500, 0), "wordpiece": (5000, 0), "unigram": (0, 24)}
 
 
 def estimate(texts: Iterable[str], design: Design, *, total: int, look: int = 4_000_000) -> Need:
@@ -288,7 +290,8 @@ def estimate(texts: Iterable[str], design: Design, *, total: int, look: int = 4_
     if size and total > size:
         power = 0.7 if not half or size <= half else math.log(words / half_words) / math.log(size / half)
         words = round(words * (total / size) ** min(1.0, max(0.4, power)))
-    return Need(words, words * _PER_WORD[design.model])
+    for_word, for_byte = _MEMORY[design.model]
+    return Need(words, words * for_word + max(total, size) * for_byte)
 
 
 def available_memory() -> int | None:

@@ -73,10 +73,11 @@ def _words(encoder: Tokenizer, texts: Iterable[str]) -> Counter[str]:
     """How often each word occurs, as the model sees it: normalised, cut, and in the names of bytes where it is over bytes."""
     found: Counter[str] = Counter()
     normaliser, cut = encoder.normalizer, encoder.pre_tokenizer
+    # models in SentencePiece's manner see a text in one piece; what is worth a token is within a word and the space before it
+    whole = type(encoder.model).__name__ == "Unigram"
     for text in pieces_of(texts):
         seen = text if normaliser is None else normaliser.normalize_str(text)
-        if cut is None:
-            # SentencePiece cuts nothing; what is worth a token of its own is within a word and the space before it
+        if cut is None or whole:
             found.update(_SPACED_WORD.findall(seen))
         else:
             found.update(word for word, _ in cut.pre_tokenize_str(seen))
@@ -108,12 +109,11 @@ def _learn_merges(encoder: Tokenizer, content: dict[str, Any], words: Counter[st
     parts: list[list[str]] = []
     times: list[int] = []
     for word, number in sorted(words.items()):
-        if number > 1:
-            cut = [token.value for token in model.tokenize(word)]
-            # the bytes that a character falls back to, and unknown tokens, cannot be joined: no text stands for them
-            if len(cut) > 1 and unknown not in cut and "".join(cut) == word:
-                parts.append(cut)
-                times.append(number)
+        cut = [token.value for token in model.tokenize(word)]
+        # the bytes that a character falls back to, and unknown tokens, cannot be joined: no text stands for them
+        if len(cut) > 1 and unknown not in cut and "".join(cut) == word:
+            parts.append(cut)
+            times.append(number)
     pairs: Counter[Pair] = Counter()
     where: defaultdict[Pair, set[int]] = defaultdict(set)
     for place, cut in enumerate(parts):
@@ -167,10 +167,13 @@ def _merge(
 def _learn_words(encoder: Tokenizer, content: dict[str, Any], words: Counter[str], count: int) -> list[str]:
     vocabulary, model = content["model"]["vocab"], encoder.model
     known = set(vocabulary) if isinstance(vocabulary, dict) else {token for token, _ in vocabulary}
+    unknown = content["model"].get("unk_id", encoder.token_to_id(content["model"].get("unk_token", "")))
     saved: list[tuple[int, str]] = []
     for word, number in words.items():
         if number > 1 and word not in known:
-            pieces = len(model.tokenize(word))
+            cut = model.tokenize(word)
+            # an unknown word would else be lost; it counts as its characters
+            pieces = len(word) if unknown in {token.id for token in cut} else len(cut)
             if pieces > 1:
                 saved.append((-number * (pieces - 1), word))
     chosen = [word for _, word in sorted(saved)[:count]]
