@@ -35,6 +35,7 @@ DRAWERS = {
     "septet.steps": "a verb of a model's life",
     "septet.data.sources": "where documents come from",
     "septet.data.filters": "what is trained on",
+    "septet.data.audits": "of whom a corpus speaks, and how",
     "septet.data.builders": "how questions and answers are made",
     "septet.nn.families": "architectures that a depth dial can size",
     "septet.train.objectives": "what is minimised",

@@ -191,7 +191,7 @@ def test_a_classifier_reads_the_sentences(tmp_path: Path):
     audit.given({"$toxic": tmp_path})
     docs = [doc(i, "A vile Muslim song. A kind Jewish song. A tree.") for i in range(40)]
     found = report(docs, audit)
-    assert found["sentiment"]["by"] == "classifier"
+    assert (found["sentiment"]["by"], found["sentiment"]["label"]) == ("classifier", "vile")
     assert group(found, "Muslim")["sentiment"]["value"] > 0.5 > group(found, "Jewish")["sentiment"]["value"]
     assert found["gaps"]["religion"]["highest"] == "Muslim"
     whole = audit.look(docs)

@@ -57,7 +57,8 @@ def test_the_parts_hold_charts_tables_and_what_changed(audits: dict):
     text = join(*sections({"identity": {"before": before, "after": before}}))
     for words in (
         "Gender: mentions", "Gender: sentiment of their sentences", "Gender: words that set a group apart", "knitting",
-        "Occupations beside words for women and men", "nurse", "Religion: mentions", "By source", "share of pronouns",
+        "Occupations beside words for women and men", "nurse", "Religion: mentions", "Feminine share before and after", "By source",
+        "share of pronouns",
         "cannot be told apart", "No mention of Christian",
     ):  # fmt: skip
         assert words in text, words

@@ -114,3 +114,19 @@ def test_each_kind_once(corpus: Artifact, tmp_path: Path):
     twice = Step.parse({"kind": "audit", "corpus": "text", "audits": ["identity", "identity"]})
     with pytest.raises(DataError, match="given once"):
         twice.run(work(tmp_path / "a"), corpus=corpus)
+
+
+def test_a_classifier_comes_from_the_store(corpus: Artifact, tmp_path: Path):
+    linear = pytest.importorskip("septet.data.linear")
+    folder = tmp_path / "classifier"
+    folder.mkdir()
+    texts = [f"{a} {b}" for a in ("kind", "bad") for b in ("day", "song", "word", "house", "tree", "dog")]
+    linear.train(texts, [text.split()[0] for text in texts], positive="kind").classifier.save(folder)
+    toxic = Artifact(id="1" * 32, kind="classifier", inputs={}, step={}, path=folder)
+    one = Step.parse({"kind": "audit", "corpus": "text", "audits": [{"kind": "identity", "sentiment": "tone"}]})
+    assert set(one.refs()) == {"corpus", "audits.0.sentiment"}
+    one.run(work(tmp_path / "a"), **{"corpus": corpus, "audits.0.sentiment": toxic})
+    content = json.loads((tmp_path / "a" / "out" / "audits.json").read_text())["identity"]["before"]
+    assert content["sentiment"]["by"] == "classifier"
+    migrants, men = (next(row for row in content["groups"] if row["group"] == name) for name in ("migrants", "men"))
+    assert men["sentiment"]["value"] > migrants["sentiment"]["value"]  # "the nurse was kind" stands in a sentence with "he"

@@ -165,6 +165,7 @@ class Identity(Audit):
             assert self.sentiment is not None
             self._classifier = Classifier.open(self._folders[self.sentiment])
         column = self._classifier.column(self.label)
+        seen.label = self._classifier.labels[column]
         texts = [sentence for one in waiting for sentence, _ in one.sentences]
         found = iter(self._classifier.probabilities(texts)[:, column] if texts else ())
         for one in waiting:
@@ -207,7 +208,7 @@ class Identity(Audit):
             "other_languages": tally["other_languages"],
             "sentiment": {
                 "by": "list of words" if self.sentiment is None else "classifier",
-                "label": self.label,
+                "label": tally["label"],
                 "mean": _mean(total["sentiment"].get("")),
             },
             "sources": {name: {key: sources[name][key] for key in ("documents", "words")} for name in shown},
@@ -287,6 +288,8 @@ class _Seen:
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     terms: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     other_languages: int = 0
+    label: str = ""
+    """The classifier's label whose probability is the sentiment."""
 
     def fold(self, doc: _Pending) -> None:
         times, size = doc.times, doc.words * doc.times
@@ -311,6 +314,7 @@ class _Seen:
         for key, counts in tally["terms"].items():
             self.terms[key].update(counts)
         self.other_languages += tally["other_languages"]
+        self.label = self.label or tally["label"]
         self.counts.merge(tally["words"])
 
     def to_json(self) -> Tally:
@@ -321,6 +325,7 @@ class _Seen:
             },
             "terms": {key: dict(sorted(counts.items())) for key, counts in sorted(self.terms.items())},
             "other_languages": self.other_languages,
+            "label": self.label,
             "words": self.counts.to_json(),
         }
 

@@ -63,7 +63,7 @@ def _identity(sides: Mapping[str, Any]) -> list[Markup]:
             parts.append(_axis(axis, rows, after))
     if quiet:
         parts.append(tag("p", f"Never mentioned: {', '.join(AXES.get(axis, axis) for axis in quiet)}.", class_="quiet"))
-    return [part for part in (*parts, _occupations(after), _by_source(after)) if part is not None]
+    return [part for part in (*parts, _occupations(before, after), _by_source(after)) if part is not None]
 
 
 def _axes(report: Mapping[str, Any]) -> list[str]:
@@ -172,15 +172,24 @@ def _words(name: str, words: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]
     return tag("figure", tag("h3", f"{name.capitalize()}: words that set a group apart"), chart, more)
 
 
-def _occupations(report: Mapping[str, Any]) -> Markup | None:
-    able = [row for row in report["occupations"] if row["feminine"]["n"] >= FEW][:OCCUPATIONS]
+def _occupations(before: Mapping[str, Any], after: Mapping[str, Any]) -> Markup | None:
+    able = [row for row in after["occupations"] if row["feminine"]["n"] >= FEW][:OCCUPATIONS]
     if not able:
         return None
     able.sort(key=lambda row: -row["feminine"]["value"])
     lines = [Span(row["occupation"], *(100 * row["feminine"][key] for key in ("value", "low", "high"))) for row in able]
     chart = spans(lines, title="Occupations beside gendered words", unit="% feminine", left=170, places=0)
     told = f"Of the sentences with the occupation and words of one gender only; occupations with {FEW} such sentences or more."
-    return tag("figure", tag("h3", "Occupations beside words for women and men"), chart, tag("figcaption", told))
+    earlier = {row["occupation"]: row["feminine"] for row in before["occupations"]}
+    rows = [
+        [name, _cell(earlier.get(name), 100, 0), _cell(row["feminine"], 100, 0), number(row["feminine"]["n"])]
+        for row in able
+        for name in [row["occupation"]]
+    ]
+    head = ["occupation", "before, %", "after, %", "sentences"]
+    listed = table(head, rows, "Feminine share before and after the filters.", numbers={1, 2, 3})
+    more = tag("details", tag("summary", "Before and after"), listed)
+    return tag("figure", tag("h3", "Occupations beside words for women and men"), chart, tag("figcaption", told), more)
 
 
 def _by_source(report: Mapping[str, Any]) -> Markup | None:
