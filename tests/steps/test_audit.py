@@ -129,4 +129,6 @@ def test_a_classifier_comes_from_the_store(corpus: Artifact, tmp_path: Path):
     content = json.loads((tmp_path / "a" / "out" / "audits.json").read_text())["identity"]["before"]
     assert content["sentiment"]["by"] == "classifier"
     migrants, men = (next(row for row in content["groups"] if row["group"] == name) for name in ("migrants", "men"))
-    assert men["sentiment"]["value"] > migrants["sentiment"]["value"]  # "the nurse was kind" stands in a sentence with "he"
+    assert (
+        men["sentiment"]["value"] > migrants["sentiment"]["value"]
+    )  # "the nurse was kind" stands in a sentence with "he"
