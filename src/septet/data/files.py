@@ -486,7 +486,7 @@ class FileSource(PathSource):
             taken: set[str] = set()
             for info in sorted(infos, key=lambda info: info.filename):
                 steps = info.filename.split("/")
-                if info.is_dir() or any(step.startswith(HIDDEN) for step in steps if step != ".."):
+                if not steps[-1] or any(step.startswith(HIDDEN) for step in steps if step != ".."):
                     continue
                 inner = f"{name}!{info.filename}"
                 if ".." in steps or info.filename.startswith("/"):

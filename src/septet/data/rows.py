@@ -21,7 +21,7 @@ from septet.data.documents import Document, JsonValue
 from septet.data.files import MAX_RECORD, File, lines
 from septet.data.source import Bad, Source
 
-__all__ = ["ColumnError", "Ids", "RowSource", "first_line", "json_rows", "parquet_rows"]
+__all__ = ["ColumnError", "Ids", "RowSource", "batch_rows", "first_line", "json_rows", "parquet_rows"]
 
 REMEMBERED = 1 << 18  # ids of a part that are compared with; enough to notice that a column holds no ids
 BATCH = 256  # rows of a table that are held at a time
@@ -199,16 +199,24 @@ def parquet_rows(stream: BinaryIO | io.IOBase, name: str, source: RowSource, bad
     for group in range(table.num_row_groups):
         begins, number = number, number + table.metadata.row_group(group).num_rows
         try:
-            batches = table.iter_batches(BATCH, row_groups=[group], columns=source.named(), use_threads=False)
-            for place, row in enumerate(_batch_rows(batches), start=begins + 1):
-                yield place, 0, row
+            for batch in table.iter_batches(BATCH, row_groups=[group], columns=source.named(), use_threads=False):
+                for place, row in batch_rows(batch, begins + 1, name, bad):
+                    yield place, 0, row
+                begins += len(batch)
         except broken as error:
             bad(f"{name}, rows {begins + 1} to {number}", f"the row group is damaged ({first_line(error)})")
 
 
-def _batch_rows(batches: Iterable[Any]) -> Iterator[dict[str, JsonValue]]:
-    for batch in batches:
-        yield from batch.to_pylist()
+def batch_rows(batch: Any, first: int, name: str, bad: Bad) -> Iterator[tuple[int, dict[str, JsonValue]]]:
+    """(number, fields) of the rows of an Arrow batch whose first one is number `first`; what is not UTF-8 goes to `bad`."""
+    try:
+        yield from enumerate(batch.to_pylist(), start=first)
+    except UnicodeDecodeError:
+        for number in range(len(batch)):
+            try:
+                yield first + number, batch.slice(number, 1).to_pylist()[0]
+            except UnicodeDecodeError as error:
+                bad(f"{name}, row {first + number}", f"not UTF-8 ({error.reason} at byte {error.start} of a field)")
 
 
 def first_line(error: BaseException) -> str:
