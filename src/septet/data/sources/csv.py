@@ -27,7 +27,7 @@ DELIMITERS = ",;\t|"
 TRIES = 1000  # quotes that are not closed, after which what they swallow is lost
 
 
-class Csv(FileSource, RowSource):
+class Csv(RowSource, FileSource):
     """Documents from the rows of CSV files."""
 
     nothing_inside: ClassVar[str] = "the file holds no rows"

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from septet.core.component import hash_path
+from septet.core.component import InputPath, hash_path
 from septet.core.errors import DataError, nearest
 from septet.core.extras import need
 from septet.data.documents import Document
@@ -26,9 +26,11 @@ from septet.data.source import Bad, Part, stop
 __all__ = ["DatasetsFolder"]
 
 
-class DatasetsFolder(PathSource, RowSource):
+class DatasetsFolder(RowSource, PathSource):
     """Documents from the rows of a saved data set."""
 
+    path: InputPath
+    """The folder that was saved."""
     split: str = "train"
     """The split to read, of a data set that has several."""
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from septet.core.component import InputPath
 from septet.core.errors import DataError
 from septet.core.registry import find
 from septet.data.documents import Document
@@ -35,6 +36,9 @@ class Folder(FileSource):
     """Documents from all files whose format is known."""
 
     version: ClassVar[int] = 2
+
+    path: InputPath
+    """The folder, or a .zip archive."""
 
     def documents(self, file: File, bad: Bad) -> Iterator[Document]:
         """What the file's own kind gives with its defaults."""
