@@ -102,6 +102,18 @@ def test_links_are_named_and_not_followed(tmp_path: Path):
     assert source(root).fingerprint()
 
 
+def test_a_name_that_is_not_text(tmp_path: Path):
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")).write_text("x")
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    (tmp_path / "café.txt").write_text("y")
+    docs, bad = read(source(tmp_path))
+    assert [doc.id for doc in docs] == ["café.txt"]
+    assert bad == {"caf\\udce9.txt": "its name is not UTF-8"}
+    assert source(tmp_path).fingerprint()
+
+
 def test_parts_are_files_and_give_together_what_the_whole_gives(tmp_path: Path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "c.txt").write_text("c")

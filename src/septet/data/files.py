@@ -25,6 +25,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar
 
@@ -95,6 +96,7 @@ Pattern = Annotated[str, AfterValidator(_below)]
 """A glob of paths below a folder: `*` and `?` stay within a name, `**/` is any number of folders, `{a,b}` is either."""
 
 
+@cache
 def matcher(pattern: str) -> re.Pattern[str]:
     """The regular expression of a `Pattern`."""
     written, depth = "", 0
@@ -439,6 +441,8 @@ class FileSource(PathSource):
 
     def _entry(self, name: str) -> _Entry:
         path = self._full(name)
+        if not _is_text(name):
+            return _Entry(name, problem="its name is not UTF-8")
         if path.is_dir():
             return _Entry(name, problem="a link to a folder" if path.is_symlink() else "a folder")
         if Path(self.path).is_dir() and not is_inside(path, self._root()):
@@ -475,7 +479,7 @@ class FileSource(PathSource):
         name, start, end = _range(part) if not os.path.lexists(self._full(part)) else (part, 0, 0)
         entry = self._entry(name)
         if entry.problem:
-            bad(name, entry.problem)
+            bad(name.encode("utf-8", "backslashreplace").decode(), entry.problem)
             return
         try:
             if name.lower().endswith(".zip"):
@@ -528,6 +532,14 @@ class FileSource(PathSource):
                 else:
                     taken.add(info.filename)
                     yield from self._documents(File(inner, self._full(name), archive, info), bad)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name consists of characters; bytes that are none come as lone surrogates."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def is_inside(path: Path, root: Path) -> bool:

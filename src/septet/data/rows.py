@@ -23,7 +23,7 @@ from septet.data.source import Bad, Source
 
 __all__ = ["ColumnError", "Ids", "RowSource", "batch_rows", "first_line", "json_rows", "parquet_rows"]
 
-REMEMBERED = 1 << 18  # ids of a part that are compared with; enough to notice that a column holds no ids
+REMEMBERED = 1 << 16  # ids of a part that are compared with; enough to notice that a column holds no ids
 BATCH = 256  # rows of a table that are held at a time
 
 Row = tuple[int, int, Mapping[str, JsonValue]]
@@ -39,19 +39,18 @@ class _Unfit(Exception):
 
 
 class Ids:
-    """Notices an id that comes twice in one part, among the first quarter of a million."""
+    """Notices an id that comes twice in one part, among its first 65,536."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, str] = {}
+        self._seen: dict[str, str] = {}
 
     def check(self, doc_id: str, place: str) -> None:
         """Errors: DataError naming both rows."""
-        key = hash(doc_id)
-        if key in self._seen:
-            message = f"The id {doc_id!r} was already used in {self._seen[key]}; ids must be unique."
+        if doc_id in self._seen:
+            message = f"The id {doc_id!r} was already used in {self._seen[doc_id]}; ids must be unique."
             raise DataError(message, file=place)
         if len(self._seen) < REMEMBERED:
-            self._seen[key] = place
+            self._seen[doc_id] = place
 
 
 class RowSource(Source):
