@@ -102,6 +102,18 @@ def test_links_are_named_and_not_followed(tmp_path: Path):
     assert source(root).fingerprint()
 
 
+def test_a_name_that_is_not_text(tmp_path: Path):
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")).write_text("x")
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    (tmp_path / "café.txt").write_text("y")
+    docs, bad = read(source(tmp_path))
+    assert [doc.id for doc in docs] == ["café.txt"]
+    assert bad == {"caf\\udce9.txt": "its name is not UTF-8"}
+    assert source(tmp_path).fingerprint()
+
+
 def test_parts_are_files_and_give_together_what_the_whole_gives(tmp_path: Path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "c.txt").write_text("c")
@@ -118,8 +130,8 @@ def test_parts_are_files_and_give_together_what_the_whole_gives(tmp_path: Path):
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "a.txt").write_text("a")
-    (tmp_path / "b.txt").write_text("b")
+    (tmp_path / "a.txt").write_text("a\n")
+    (tmp_path / "b.txt").write_text("b\n")
     opened = Path.open
 
     def refuse(self: Path, *args: Any, **kwargs: Any) -> Any:  # the tests may run as root, whom no mode stops
@@ -129,8 +141,11 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(Path, "open", refuse)
     docs, bad = read(source(tmp_path))
-    assert [doc.text for doc in docs] == ["b"]
+    assert [doc.text for doc in docs] == ["b\n"]
     assert bad == {"a.txt": "it cannot be read (Permission denied)"}
+    assert source(tmp_path).fingerprint()
+    monkeypatch.setattr(files, "CUT", 1)
+    assert [part.name for part in source(tmp_path, split="line").parts()] == ["a.txt", "b.txt@0-1", "b.txt@1-2"]
 
 
 def test_empty_files_are_named(tmp_path: Path):
@@ -301,12 +316,13 @@ def test_archives_that_mean_harm(tmp_path: Path):
 # -- lines ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("kind", ["jsonl", "text"])
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 40, 1000])
 def test_a_large_file_is_cut_and_nothing_depends_on_where(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, size: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, size: int, mark: bytes
 ):
-    text = rows(0, 12)
+    text = mark + rows(0, 12)
     (tmp_path / "a.jsonl").write_bytes(text)
     fields = {"split": "line", "pattern": "*"} if kind == "text" else {}
     one = source(tmp_path, kind, **fields)
@@ -377,8 +393,8 @@ def test_a_file_of_text_that_is_too_large_is_named(tmp_path: Path, monkeypatch: 
 def test_encodings(tmp_path: Path, raw: bytes, encoding: str, text: str):
     (tmp_path / "a.txt").write_bytes(raw)
     assert [doc.text for doc in source(tmp_path, split="line", encoding=encoding).read()] == text.split("\n")
-    if encoding != "utf-16-le":  # these bytes are UTF-8 as well, with a zero after every letter
-        assert [doc.text for doc in source(tmp_path, encoding=encoding).read()] == [text]
+    assert [doc.text for doc in source(tmp_path, encoding=encoding).read()] == [text]
+    assert [doc.text for doc in source(tmp_path, encoding=encoding, split="paragraph").read()] == [text]
 
 
 def test_one_line_that_is_not_text(tmp_path: Path):

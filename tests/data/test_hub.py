@@ -28,6 +28,7 @@ from septet.core.recipe import Recipe, plan
 from septet.core.store import Store
 from septet.data.source import Source
 from septet.data.sources.hub import READY
+from septet.launch.local import run_recipe
 
 
 def parquet(rows: list[dict], group: int = 50) -> bytes:
@@ -187,6 +188,19 @@ def test_planning_a_recipe_keeps_the_commit_in_the_store(hub: Hub, tmp_path: Pat
     assert json.loads((store.home / pins.FILE).read_text()) == {"hub/org/books@main": "a" * 40}
     hub.head = "d" * 40
     assert plan(Recipe.load(tmp_path / "r.yaml"), store)[0].id == first
+
+
+def test_a_corpus_of_the_hub_is_made_once(hub: Hub, tmp_path: Path):
+    (tmp_path / "r.yaml").write_text(
+        "name: r\nsteps: {text: {kind: corpus, source: {kind: hub, name: org/books, limit: 30}}}\n"
+    )
+    store = Store(tmp_path / "store")
+    made = run_recipe(Recipe.load(tmp_path / "r.yaml"), store, report=False).artifacts["text"]
+    assert made.facts["documents"] == 30
+    hub.head = "d" * 40
+    hub.asked.clear()
+    assert run_recipe(Recipe.load(tmp_path / "r.yaml"), store, report=False).artifacts["text"].id == made.id
+    assert hub.asked == []
 
 
 def test_only_what_is_needed_is_fetched(hub: Hub):

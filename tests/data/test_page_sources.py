@@ -6,16 +6,14 @@ python -m pytest tests/data/test_page_sources.py
 from __future__ import annotations
 
 import gzip
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pypdf
 import pytest
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+from tests.data.samples import LONG, html, page, pdf, record
 
 from septet.core.artifact import make_id
 from septet.core.component import CorpusRef, Ref
@@ -34,18 +32,6 @@ def read(one: Source, part: str = "") -> tuple[list[Document], dict[str, str]]:
     bad: dict[str, str] = {}
     return list(one.read(part, bad=bad.__setitem__)), bad
 
-
-def page(title: str, text: str, extra: str = "") -> str:
-    return (
-        f"<html><head><title>{title}</title>{extra}</head><body><nav><a href='/'>Home</a> <a href='/b'>Menu</a></nav>"
-        f"<main><article><h1>{title}</h1><p>{text}</p></article></main>"
-        "<footer>All rights reserved</footer><script>var x = 'code';</script></body></html>"
-    )
-
-
-LONG = (
-    "A paragraph that is long enough to be the main text of a page, as the extraction looks for text and not for links."
-)
 
 # -- Markdown -------------------------------------------------------------------------------------------------------
 
@@ -137,29 +123,6 @@ def test_pages_that_would_take_for_ever(tmp_path: Path):
 # -- PDF ------------------------------------------------------------------------------------------------------------
 
 
-def pdf(*pages: str, title: str = "", password: str = "") -> bytes:
-    writer = pypdf.PdfWriter()
-    font = DictionaryObject({
-        NameObject("/Type"): NameObject("/Font"), NameObject("/Subtype"): NameObject("/Type1"),
-        NameObject("/BaseFont"): NameObject("/Helvetica"),
-    })  # fmt: skip
-    for text in pages:
-        made = writer.add_blank_page(300, 300)
-        made[NameObject("/Resources")] = DictionaryObject(
-            {NameObject("/Font"): DictionaryObject({NameObject("/F1"): writer._add_object(font)})}
-        )
-        stream = DecodedStreamObject()
-        stream.set_data(f"BT /F1 12 Tf 20 200 Td ({text}) Tj ET".encode())
-        made[NameObject("/Contents")] = writer._add_object(stream)
-    if title:
-        writer.add_metadata({"/Title": title})
-    if password:
-        writer.encrypt(password, algorithm="RC4-128")
-    out = io.BytesIO()
-    writer.write(out)
-    return out.getvalue()
-
-
 def test_papers(tmp_path: Path):
     (tmp_path / "a.pdf").write_bytes(pdf("First page.", "Second page.", title="A Paper"))
     (tmp_path / "b.pdf.gz").write_bytes(gzip.compress(pdf("Packed.")))
@@ -181,24 +144,6 @@ def test_papers(tmp_path: Path):
 
 
 # -- web archives ---------------------------------------------------------------------------------------------------
-
-
-def record(
-    number: int, body: bytes, *, kind: str = "response", head: str = "", wrong: int = 0, status: str = "200 OK"
-) -> bytes:
-    if kind == "response":
-        head = head or "Content-Type: text/html; charset=utf-8\r\n"
-        body = f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
-    lines = (
-        "WARC/1.0", f"WARC-Type: {kind}", f"WARC-Record-ID: <urn:uuid:0000-{number}>", f"WARC-Target-URI: http://site{number}.org/a",
-        "WARC-Date: 2024-05-01T10:00:00Z", f"Content-Type: {'application/http' if kind == 'response' else 'text/plain'}",
-        f"Content-Length: {len(body) + wrong}",
-    )  # fmt: skip
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body + b"\r\n\r\n"
-
-
-def html(number: int) -> bytes:
-    return page(f"Page {number}", LONG).encode()
 
 
 def test_pages_of_an_archive(tmp_path: Path):

@@ -12,10 +12,12 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 from tests.data.memory import read_apart
+from tests.data.samples import save, table
 
 from septet.core.errors import ComponentError, DataError
 from septet.data import files, rows
@@ -30,12 +32,6 @@ def source(kind: str, path: Path, **fields: Any) -> Source:
 def read(one: Source, part: str = "") -> tuple[list[Document], dict[str, str]]:
     bad: dict[str, str] = {}
     return list(one.read(part, bad=bad.__setitem__)), bad
-
-
-def table(*items: dict, group: int = 1000) -> bytes:
-    out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(items)), out, row_group_size=group, compression="none")
-    return out.getvalue()
 
 
 # -- which column is what -------------------------------------------------------------------------------------------
@@ -251,6 +247,14 @@ def test_truncated_and_damaged_tables(tmp_path: Path):
     assert bad["a.parquet"].startswith("not a Parquet file that can be read")
 
 
+def test_one_text_that_is_not_utf_8(tmp_path: Path):
+    raw = table(*({"text": f"Text number {i}."} for i in range(9)))
+    (tmp_path / "a.parquet").write_bytes(raw.replace(b"Text number 5", b"Text numb\xffr 5"))
+    docs, bad = read(source("parquet", tmp_path))
+    assert [doc.line for doc in docs] == [1, 2, 3, 4, 5, 7, 8, 9]
+    assert bad == {"a.parquet, row 6": "not UTF-8 (invalid start byte at byte 9 of a field)"}
+
+
 def test_a_large_row_group_is_not_held(tmp_path: Path):
     """Text that does not pack, 64 MB in one row group; the peak of resident memory grows by less than 40 MB."""
     path = tmp_path / "a.parquet"
@@ -268,20 +272,6 @@ def test_repeated_ids_are_found(tmp_path: Path):
 
 
 # -- a saved data set -----------------------------------------------------------------------------------------------
-
-
-def save(folder: Path, *parts: list[dict], licence: str = "", **state: Any) -> Path:
-    """What `Dataset.save_to_disk` writes: Arrow streams, state.json and dataset_info.json."""
-    folder.mkdir(parents=True)
-    names = [f"data-{number:05d}-of-{len(parts):05d}.arrow" for number in range(len(parts))]
-    for name, items in zip(names, parts, strict=True):
-        made = pyarrow.Table.from_pylist(items)
-        with pyarrow.OSFile(str(folder / name), "wb") as file, pyarrow.ipc.new_stream(file, made.schema) as stream:
-            stream.write_table(made, max_chunksize=10)
-    content = {"_data_files": [{"filename": name} for name in names], "_fingerprint": "f", "_split": "train", **state}
-    (folder / "state.json").write_text(json.dumps(content))
-    (folder / "dataset_info.json").write_text(json.dumps({"license": licence, "features": {}}))
-    return folder
 
 
 def test_a_saved_data_set(tmp_path: Path):
@@ -325,6 +315,24 @@ def test_a_truncated_arrow_file(tmp_path: Path):
     assert docs[-1].text == "last"
     (place,) = bad
     assert place == f"data-00000-of-00002.arrow, after row {len(docs) - 1}"
+
+
+def test_damaged_batches_of_an_arrow_file(tmp_path: Path):
+    """Places of values outside of the file, which Arrow itself does not notice, and one text that is not UTF-8."""
+    folder = save(tmp_path / "set", [{"text": f"Text number {i:02}."} for i in range(40)])
+    path = folder / "data-00000-of-00001.arrow"
+    raw = path.read_bytes()
+    places = np.arange(11, dtype="<i4") * 15  # each batch of 10 has these places of its texts
+    second = raw.index(places.tobytes(), raw.index(places.tobytes()) + 1)
+    broken = bytearray(raw)
+    broken[second + 8 : second + 12] = b"\xff\xff\xff\x7f"
+    broken[raw.index(b"Text number 35")] = 0xFF
+    path.write_bytes(broken)
+    docs, bad = read(source("datasets-folder", folder))
+    assert [doc.line for doc in docs] == [*range(1, 11), *range(21, 36), *range(37, 41)]
+    assert [doc.text for doc in docs] == [f"Text number {doc.line - 1:02}." for doc in docs]
+    assert list(bad) == [f"{path.name}, rows 11 to 20", f"{path.name}, row 36"]
+    assert bad[f"{path.name}, row 36"].startswith("not UTF-8")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar
 
@@ -44,6 +45,7 @@ __all__ = [
     "PathSource",
     "Pattern",
     "decode",
+    "decode_line",
     "is_inside",
     "is_wide",
     "lines",
@@ -94,6 +96,7 @@ Pattern = Annotated[str, AfterValidator(_below)]
 """A glob of paths below a folder: `*` and `?` stay within a name, `**/` is any number of folders, `{a,b}` is either."""
 
 
+@cache
 def matcher(pattern: str) -> re.Pattern[str]:
     """The regular expression of a `Pattern`."""
     written, depth = "", 0
@@ -204,13 +207,24 @@ class File:
 
 
 def decode(raw: bytes, encoding: str) -> str | None:
-    """Text of a whole file: by its byte-order mark, else as UTF-8, else as `encoding`; None where it is none of these."""
-    if raw[:1] in (b"\xff", b"\xfe", b"\0"):
-        for mark, wide in WIDE:
-            if raw.startswith(mark):
-                return _decoded(raw[len(mark) :], wide)
-    text = _decoded(raw, "utf-8-sig")
+    """Text of a whole file: by its byte-order mark, else as UTF-8, else as `encoding`; None where it is none of these.
+
+    UTF-16 and UTF-32 are believed at once: their bytes are UTF-8 as well, with zeros between the letters.
+    """
+    wide = is_wide(raw[:4], encoding)
+    if wide:
+        return _decoded(_unmarked(raw), wide)
+    return decode_line(raw.removeprefix(codecs.BOM_UTF8), encoding)
+
+
+def decode_line(raw: bytes, encoding: str) -> str | None:
+    """Text of what `lines` gives: UTF-8, else `encoding`; None where it is neither."""
+    text = _decoded(raw, "utf-8")
     return text if text is not None or encoding.lower() in ("utf-8", "utf8") else _decoded(raw, encoding)
+
+
+def _unmarked(raw: bytes) -> bytes:
+    return next((raw[len(mark) :] for mark, _ in WIDE if raw.startswith(mark)), raw)
 
 
 def not_text(raw: bytes, encoding: str) -> str:
@@ -271,8 +285,7 @@ def lines(file: File, bad: Bad, *, encoding: str = "utf-8") -> Iterator[tuple[in
                 if file.end and offset >= file.end:
                     return
                 begun.append(part)
-                line = b"".join(begun)
-                yield row, offset, line[:-1] if line.endswith(b"\r") else line
+                yield row, offset, _ended(begun, offset)
             begun.clear()
             offset, size = offset + size + 1, 0
         if file.end and offset >= file.end:
@@ -287,12 +300,19 @@ def lines(file: File, bad: Bad, *, encoding: str = "utf-8") -> Iterator[tuple[in
     if size > MAX_RECORD:
         bad(file.place(row + 1, offset), f"the line is longer than {MAX_RECORD >> 20} MiB")
     elif size and not inside and not (file.end and offset >= file.end):
-        line = b"".join(begun)
-        yield row + 1, offset, line[:-1] if line.endswith(b"\r") else line
+        yield row + 1, offset, _ended(begun, offset)
+
+
+def _ended(begun: list[bytes], offset: int) -> bytes:
+    """A line without its end, and without the mark at the beginning of a file."""
+    line = b"".join(begun)
+    if offset == 0:
+        line = line.removeprefix(codecs.BOM_UTF8)
+    return line[:-1] if line.endswith(b"\r") else line
 
 
 def _narrow(file: File, pieces: Iterator[bytes | None], encoding: str, bad: Bad) -> Iterator[bytes | None]:
-    """The pieces in an encoding in which lines end with \\n, without the mark at the beginning."""
+    """The pieces in an encoding in which lines end with \\n."""
     if file.start:
         yield from pieces
         return
@@ -304,11 +324,10 @@ def _narrow(file: File, pieces: Iterator[bytes | None], encoding: str, bad: Bad)
             break
     wide = is_wide(beginning, encoding)
     if not wide:
-        yield beginning.removeprefix(codecs.BOM_UTF8)
+        yield beginning
         yield from pieces
         return
-    for mark, _ in WIDE:
-        beginning = beginning.removeprefix(mark)
+    beginning = _unmarked(beginning)
     decoder = codecs.getincrementaldecoder(wide)()
     try:
         yield decoder.decode(beginning).encode()
@@ -385,9 +404,14 @@ class FileSource(PathSource):
         total = hashlib.sha256()
         for entry in self._entries():
             total.update(entry.name.encode("utf-8", "surrogateescape") + b"\0")
-            path = self._full(entry.name)
-            total.update(entry.problem.encode() if entry.problem else bytes.fromhex(hash_path(path)))
+            total.update((entry.problem or self._digest(entry.name)).encode())
         return total.hexdigest()
+
+    def _digest(self, name: str) -> str:
+        try:
+            return hash_path(self._full(name))
+        except OSError as error:  # reading will name it
+            return f"it cannot be read ({error.strerror})"
 
     # -- which files ------------------------------------------------------------------------------------------------
 
@@ -417,6 +441,8 @@ class FileSource(PathSource):
 
     def _entry(self, name: str) -> _Entry:
         path = self._full(name)
+        if not _is_text(name):
+            return _Entry(name, problem="its name is not UTF-8")
         if path.is_dir():
             return _Entry(name, problem="a link to a folder" if path.is_symlink() else "a folder")
         if Path(self.path).is_dir() and not is_inside(path, self._root()):
@@ -431,9 +457,8 @@ class FileSource(PathSource):
 
     def _cut(self, entry: _Entry) -> list[Part]:
         if entry.size > CUT and not packing(entry.name) and not entry.name.lower().endswith(".zip"):
-            with self._full(entry.name).open("rb") as file:
-                beginning = file.read(1 << 12)
-            if self.can_cut(beginning):
+            beginning = self._beginning(entry.name)
+            if beginning and self.can_cut(beginning):
                 starts = range(0, entry.size, CUT)
                 ends = [min(start + CUT, entry.size) for start in starts]
                 return [
@@ -441,13 +466,20 @@ class FileSource(PathSource):
                 ]
         return [Part(entry.name, entry.size)]
 
+    def _beginning(self, name: str) -> bytes:
+        try:
+            with self._full(name).open("rb") as file:
+                return file.read(1 << 12)
+        except OSError:
+            return b""
+
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def _read(self, part: str, bad: Bad) -> Iterator[Document]:
         name, start, end = _range(part) if not os.path.lexists(self._full(part)) else (part, 0, 0)
         entry = self._entry(name)
         if entry.problem:
-            bad(name, entry.problem)
+            bad(name.encode("utf-8", "backslashreplace").decode(), entry.problem)
             return
         try:
             if name.lower().endswith(".zip"):
@@ -486,7 +518,7 @@ class FileSource(PathSource):
             taken: set[str] = set()
             for info in sorted(infos, key=lambda info: info.filename):
                 steps = info.filename.split("/")
-                if info.is_dir() or any(step.startswith(HIDDEN) for step in steps if step != ".."):
+                if not steps[-1] or any(step.startswith(HIDDEN) for step in steps if step != ".."):
                     continue
                 inner = f"{name}!{info.filename}"
                 if ".." in steps or info.filename.startswith("/"):
@@ -500,6 +532,14 @@ class FileSource(PathSource):
                 else:
                     taken.add(info.filename)
                     yield from self._documents(File(inner, self._full(name), archive, info), bad)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name consists of characters; bytes that are none come as lone surrogates."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def is_inside(path: Path, root: Path) -> bool:

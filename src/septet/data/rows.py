@@ -21,9 +21,9 @@ from septet.data.documents import Document, JsonValue
 from septet.data.files import MAX_RECORD, File, lines
 from septet.data.source import Bad, Source
 
-__all__ = ["ColumnError", "Ids", "RowSource", "first_line", "json_rows", "parquet_rows"]
+__all__ = ["ColumnError", "Ids", "RowSource", "batch_rows", "first_line", "json_rows", "parquet_rows"]
 
-REMEMBERED = 1 << 18  # ids of a part that are compared with; enough to notice that a column holds no ids
+REMEMBERED = 1 << 16  # ids of a part that are compared with; enough to notice that a column holds no ids
 BATCH = 256  # rows of a table that are held at a time
 
 Row = tuple[int, int, Mapping[str, JsonValue]]
@@ -39,19 +39,18 @@ class _Unfit(Exception):
 
 
 class Ids:
-    """Notices an id that comes twice in one part, among the first quarter of a million."""
+    """Notices an id that comes twice in one part, among its first 65,536."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, str] = {}
+        self._seen: dict[str, str] = {}
 
     def check(self, doc_id: str, place: str) -> None:
         """Errors: DataError naming both rows."""
-        key = hash(doc_id)
-        if key in self._seen:
-            message = f"The id {doc_id!r} was already used in {self._seen[key]}; ids must be unique."
+        if doc_id in self._seen:
+            message = f"The id {doc_id!r} was already used in {self._seen[doc_id]}; ids must be unique."
             raise DataError(message, file=place)
         if len(self._seen) < REMEMBERED:
-            self._seen[key] = place
+            self._seen[doc_id] = place
 
 
 class RowSource(Source):
@@ -199,16 +198,24 @@ def parquet_rows(stream: BinaryIO | io.IOBase, name: str, source: RowSource, bad
     for group in range(table.num_row_groups):
         begins, number = number, number + table.metadata.row_group(group).num_rows
         try:
-            batches = table.iter_batches(BATCH, row_groups=[group], columns=source.named(), use_threads=False)
-            for place, row in enumerate(_batch_rows(batches), start=begins + 1):
-                yield place, 0, row
+            for batch in table.iter_batches(BATCH, row_groups=[group], columns=source.named(), use_threads=False):
+                for place, row in batch_rows(batch, begins + 1, name, bad):
+                    yield place, 0, row
+                begins += len(batch)
         except broken as error:
             bad(f"{name}, rows {begins + 1} to {number}", f"the row group is damaged ({first_line(error)})")
 
 
-def _batch_rows(batches: Iterable[Any]) -> Iterator[dict[str, JsonValue]]:
-    for batch in batches:
-        yield from batch.to_pylist()
+def batch_rows(batch: Any, first: int, name: str, bad: Bad) -> Iterator[tuple[int, dict[str, JsonValue]]]:
+    """(number, fields) of the rows of an Arrow batch whose first one is number `first`; what is not UTF-8 goes to `bad`."""
+    try:
+        yield from enumerate(batch.to_pylist(), start=first)
+    except UnicodeDecodeError:
+        for number in range(len(batch)):
+            try:
+                yield first + number, batch.slice(number, 1).to_pylist()[0]
+            except UnicodeDecodeError as error:
+                bad(f"{name}, row {first + number}", f"not UTF-8 ({error.reason} at byte {error.start} of a field)")
 
 
 def first_line(error: BaseException) -> str:

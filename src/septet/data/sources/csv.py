@@ -17,7 +17,7 @@ from typing import ClassVar
 from pydantic import field_validator
 
 from septet.data.documents import Document
-from septet.data.files import MAX_RECORD, Encoding, File, FileSource, Pattern, decode, lines, not_text
+from septet.data.files import MAX_RECORD, Encoding, File, FileSource, Pattern, decode_line, lines, not_text
 from septet.data.rows import Ids, RowSource
 from septet.data.source import Bad
 
@@ -27,7 +27,7 @@ DELIMITERS = ",;\t|"
 TRIES = 1000  # quotes that are not closed, after which what they swallow is lost
 
 
-class Csv(FileSource, RowSource):
+class Csv(RowSource, FileSource):
     """Documents from the rows of CSV files."""
 
     nothing_inside: ClassVar[str] = "the file holds no rows"
@@ -102,7 +102,7 @@ def _mended(value: str, encoding: str) -> str | None:
     """A field as text: UTF-8, else `encoding`, else None."""
     if value.isascii():
         return value
-    return decode(value.encode("utf-8", "surrogateescape"), encoding)
+    return decode_line(value.encode("utf-8", "surrogateescape"), encoding)
 
 
 class _Lines:

@@ -15,20 +15,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from septet.core.component import hash_path
+from septet.core.component import InputPath, hash_path
 from septet.core.errors import DataError, nearest
 from septet.core.extras import need
 from septet.data.documents import Document
 from septet.data.files import PathSource, is_inside
-from septet.data.rows import Ids, RowSource, first_line
+from septet.data.rows import Ids, RowSource, batch_rows, first_line
 from septet.data.source import Bad, Part, stop
 
 __all__ = ["DatasetsFolder"]
 
 
-class DatasetsFolder(PathSource, RowSource):
+class DatasetsFolder(RowSource, PathSource):
     """Documents from the rows of a saved data set."""
 
+    path: InputPath
+    """The folder that was saved."""
     split: str = "train"
     """The split to read, of a data set that has several."""
 
@@ -105,16 +107,30 @@ class DatasetsFolder(PathSource, RowSource):
         if not is_inside(path, Path(self.path)):
             bad(name, "a link or a name that leads outside the folder")
             return
-        number = 0
+        number, broken = 0, (pyarrow.ArrowException, OSError, UnicodeDecodeError)
         try:
             with pyarrow.memory_map(str(path)) as file, pyarrow.ipc.open_stream(file) as stream:
                 self.require(stream.schema.names, name)
                 for batch in stream:
-                    for row in batch.select(self.named()).to_pylist():
-                        number += 1
-                        yield number, row
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+                    first, number = number + 1, number + len(batch)
+                    batch = batch.select(self.named())
+                    try:
+                        _check(batch, pyarrow)
+                    except broken as error:
+                        bad(f"{name}, rows {first} to {number}", f"the batch is damaged ({first_line(error)})")
+                        continue
+                    yield from batch_rows(batch, first, name, bad)
+        except broken as error:
             bad(f"{name}, after row {number}", f"the Arrow file is damaged ({first_line(error)})")
+
+
+def _check(batch: Any, pyarrow: Any) -> None:
+    """Errors: ArrowInvalid where values do not lie inside the batch: reading them would end the process."""
+    plain = {pyarrow.string(): pyarrow.binary(), pyarrow.large_string(): pyarrow.large_binary()}
+    for column in batch.columns:
+        # as bytes, since one text that is not UTF-8 is no reason to lose the others
+        kind = plain.get(column.type)
+        (column if kind is None else column.cast(kind)).validate(full=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

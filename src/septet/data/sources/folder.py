@@ -11,9 +11,11 @@ kind. It reads no office formats: convert them to text first.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
+from septet.core.component import InputPath
 from septet.core.errors import DataError
 from septet.core.registry import find
 from septet.data.documents import Document
@@ -36,9 +38,12 @@ class Folder(FileSource):
 
     version: ClassVar[int] = 2
 
+    path: InputPath
+    """The folder, or a .zip archive."""
+
     def documents(self, file: File, bad: Bad) -> Iterator[Document]:
         """What the file's own kind gives with its defaults."""
-        kind = find(self.drawer, FORMATS[_suffix(file.name)], family=FileSource)
+        kind = _reader(FORMATS[_suffix(file.name)])
         fields = {"on_missing": "skip"} if "on_missing" in kind.model_fields else {}
         reader: FileSource = kind(path=self.path, **fields)
         try:
@@ -62,6 +67,11 @@ class Folder(FileSource):
                 "This is a file; the source 'folder' expects a folder (for rows of JSON use 'jsonl').", file=path
             )
         return super().parts()
+
+
+@cache  # a look at the drawer for each of many files
+def _reader(kind: str) -> type[FileSource]:
+    return find(Folder.drawer, kind, family=FileSource)
 
 
 def _suffix(name: str) -> str:

@@ -19,7 +19,7 @@ from septet.data.source import Bad
 __all__ = ["Jsonl"]
 
 
-class Jsonl(FileSource, RowSource):
+class Jsonl(RowSource, FileSource):
     """Documents from rows of JSON."""
 
     version: ClassVar[int] = 2

@@ -19,7 +19,7 @@ from septet.data.source import Bad
 __all__ = ["Parquet"]
 
 
-class Parquet(FileSource, RowSource):
+class Parquet(RowSource, FileSource):
     """Documents from the rows of Parquet files."""
 
     nothing_inside: ClassVar[str] = "the file holds no rows"

@@ -20,6 +20,7 @@ from septet.data.files import (
     FileSource,
     Pattern,
     decode,
+    decode_line,
     is_wide,
     lines,
     newlines,
@@ -52,7 +53,7 @@ class Text(FileSource):
                 bad(file.name, not_text(raw, self.encoding))
             return
         for number, offset, raw in self._pieces(file, bad):
-            text = decode(raw, self.encoding)
+            text = decode_line(raw, self.encoding)
             if text is None:
                 bad(file.place(number, offset), not_text(raw, self.encoding))
                 continue
