@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -46,6 +46,8 @@ CALLED: dict[Kind, str] = {
 
 class Pii(Filter):
     """What personal data is looked for, and what is done with it."""
+
+    version: ClassVar[int] = 2  # meta says how many hits of each kind there are, not only how many e-mail addresses
 
     kinds: tuple[Kind, ...] = Field(default=("email",), min_length=1)
     """What is looked for. "name" needs a recogniser."""
