@@ -26,7 +26,6 @@ from septet.core.errors import ComponentError, DataError
 from septet.data.documents import Document
 from septet.data.filter import Drop, Filter, count
 from septet.data.personal import Finder, Hit, Kind
-from septet.data.tagger import Tagger
 
 __all__ = ["Mode", "Pii", "mask"]
 
@@ -96,6 +95,8 @@ class Pii(Filter):
         """Errors: StoreError where the folder holds no recogniser; ComponentError where it knows no names."""
         if self.recogniser is None or "name" not in self.kinds:
             return
+        from septet.data.tagger import Tagger  # numpy takes 0.1 s to import, and most recipes look for addresses only
+
         tagger, wanted = Tagger.open(folders[self.recogniser]), frozenset(self.name_labels)
         if not wanted & set(tagger.entities):
             raise ComponentError(
