@@ -108,7 +108,17 @@ def test_every_layout(tmp_path: Path):
     assert {one.id for one in read_items(tmp_path)} == {
         "a.jsonl:7", "a.jsonl:2", "b.csv:1", "b.csv:2", "c.txt:1", "c.txt:3", "d.json.gz:paragraph 1", "d.json.gz:question q1",
     }  # fmt: skip
-    (tmp_path / "e.json").write_text('{"data": 1, "paragraphs": 2}')
+    (tmp_path / "e.json").write_text('["one", {"a": ["two", {"b": "three"}]}]')
+    assert [(one.id, one.texts) for one in read_items(tmp_path / "e.json")] == [
+        ("1", ("one",)),
+        ("2", ("two", "three")),
+    ]
+    (tmp_path / "e.json").write_text('{\n"idx": 0,\n"a": "one"}')
+    assert [(one.id, one.texts) for one in read_items(tmp_path / "e.json")] == [("0", ("one",))]
+    (tmp_path / "e.json").write_text('{"a": "one"}\nnot json\n')
+    with pytest.raises(DataError, match="row 2: The line is not JSON"):
+        list(read_items(tmp_path / "e.json"))
+    (tmp_path / "e.json").write_text('{"data": [{"paragraphs": [{"text": "x"}]}]}')
     with pytest.raises(DataError, match="SQuAD's layout"):
         list(read_items(tmp_path / "e.json"))
     (tmp_path / "f").mkdir()

@@ -54,6 +54,7 @@ _SINGLE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}]|[\u0300-\u036f])+")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying by it modulo 2^64 loses nothing
 _REMEMBERED = 1 << 20
+_IDS = ("id", "idx", "task_id", "example_id")
 
 
 def words(text: str) -> list[str]:
@@ -88,9 +89,9 @@ class Item:
 def read_items(path: str | Path) -> Iterator[Item]:
     """The items of an evaluation set; a file may be .gz, of a folder all .jsonl, .json, .csv, .tsv and .txt files are read.
 
-    json, jsonl: a row is an item with every text in it at any depth: questions with choices, messages, pairs need no settings.
-    SQuAD's layout: each paragraph and each question is an item. csv, tsv: a row. txt: a line. Everything else is read as txt.
-    Ids are the row's own ("id", "idx", "task_id", "example_id"), or its number.
+    json, jsonl: a row (of a list, or one a line) is an item with every text in it at any depth: questions with choices, messages,
+    pairs need no settings. SQuAD's layout: each paragraph and each question. csv, tsv: a row, the header too. Everything else: a
+    line. Ids are the row's own ("id", "idx", "task_id", "example_id"), or its number.
     Errors: DataError with file and row for what cannot be read.
     """
     path = Path(path)
@@ -105,18 +106,8 @@ def read_items(path: str | Path) -> Iterator[Item]:
                 yield Item(f"{file.relative_to(path).as_posix()}:{item.id}", item.texts)
         return
     ending = _ending(path)
-    if ending == ".json":
-        content = read_text(path)
-        if content.lstrip()[:1] == "{" and '"paragraphs"' in content:
-            yield from _squad(path)
-            return
     if ending in (".json", ".jsonl"):
-        for number, row in read_rows(path):
-            own = next(
-                (row[key] for key in ("id", "idx", "task_id", "example_id") if isinstance(row.get(key), str | int)),
-                number,
-            )
-            yield Item(str(own), tuple(_texts(row)))
+        yield from _json(path)
     elif ending in (".csv", ".tsv"):
         csv.field_size_limit(1 << 30)
         table = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="," if ending == ".csv" else "\t")
@@ -132,18 +123,35 @@ def _ending(path: Path) -> str:
     return (Path(path.stem).suffix if path.suffix == ".gz" else path.suffix).lower()
 
 
-def _squad(path: Path) -> Iterator[Item]:
-
+def _json(path: Path) -> Iterator[Item]:
     try:
-        articles = json.loads(read_text(path))["data"]
-        number = 0
-        for article in articles:
-            for paragraph in article["paragraphs"]:
-                number += 1
-                yield Item(f"paragraph {number}", (paragraph["context"],))
-                for question in paragraph["qas"]:
-                    yield Item(f"question {question['id']}", (question["question"],))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        whole = json.loads(read_text(path))
+    except json.JSONDecodeError:
+        rows: Iterable[tuple[int, JsonValue]] = read_rows(path)  # an object a line
+    else:
+        if isinstance(whole, dict) and _is_squad(whole.get("data")):
+            yield from _squad(path, whole["data"])
+            return
+        rows = enumerate(whole if isinstance(whole, list) else [whole], start=1)
+    for number, row in rows:
+        own = [row[key] for key in _IDS if isinstance(row.get(key), str | int)] if isinstance(row, dict) else []
+        yield Item(str([*own, number][0]), tuple(_texts(row)))
+
+
+def _is_squad(articles: JsonValue) -> bool:
+    return (
+        isinstance(articles, list) and bool(articles) and isinstance(articles[0], dict) and "paragraphs" in articles[0]
+    )
+
+
+def _squad(path: Path, articles: JsonValue) -> Iterator[Item]:
+    try:
+        paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
+        for number, paragraph in enumerate(paragraphs, start=1):
+            yield Item(f"paragraph {number}", (paragraph["context"],))
+            for question in paragraph["qas"]:
+                yield Item(f"question {question['id']}", (question["question"],))
+    except (KeyError, TypeError) as error:
         raise DataError(
             f"The file does not have SQuAD's layout (data, paragraphs, qas): {error!r}.", file=path
         ) from None

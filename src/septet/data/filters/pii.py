@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -26,7 +26,6 @@ from septet.core.errors import ComponentError, DataError
 from septet.data.documents import Document
 from septet.data.filter import Drop, Filter, count
 from septet.data.personal import Finder, Hit, Kind
-from septet.data.tagger import Tagger
 
 __all__ = ["Mode", "Pii", "mask"]
 
@@ -46,6 +45,8 @@ CALLED: dict[Kind, str] = {
 
 class Pii(Filter):
     """What personal data is looked for, and what is done with it."""
+
+    version: ClassVar[int] = 2  # meta says how many hits of each kind there are, not only how many e-mail addresses
 
     kinds: tuple[Kind, ...] = Field(default=("email",), min_length=1)
     """What is looked for. "name" needs a recogniser."""
@@ -94,6 +95,8 @@ class Pii(Filter):
         """Errors: StoreError where the folder holds no recogniser; ComponentError where it knows no names."""
         if self.recogniser is None or "name" not in self.kinds:
             return
+        from septet.data.tagger import Tagger  # numpy takes 0.1 s to import, and most recipes look for addresses only
+
         tagger, wanted = Tagger.open(folders[self.recogniser]), frozenset(self.name_labels)
         if not wanted & set(tagger.entities):
             raise ComponentError(
