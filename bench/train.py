@@ -275,7 +275,8 @@ def main() -> None:
     result = {
         "title": "Training: our loop beside the Hugging Face Trainer",
         "about": "A 13.8 M-parameter Llama, the same packed rows; float32 weights and AdamW states, clipping 1.0. The first steps "
-        "hold compilation: from nothing, and again with what the compiler kept. The ceiling is the time of the model's own matrix products alone, in the arm's type.",
+        "hold compilation: from nothing, and again with what the compiler kept. The ceiling is the time of the "
+        "model's own matrix products alone, in the arm's type.",
         "command": "make bench BENCH=train",
         "rows": rows_shown,
         "machine": facts,

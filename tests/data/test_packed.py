@@ -166,6 +166,26 @@ def test_damage_is_noticed(made: dict[str, Artifact], tmp_path: Path):
         Packed(tmp_path)
 
 
+def test_weights_are_repetitions_of_training_documents_alone(made: dict[str, Artifact], tmp_path: Path):
+    docs = [
+        Document(id=f"{n}", text=f"Document number {n}, said once.", source="s", meta={"weight": weight})
+        for n, weight in enumerate((0, 1, 3, 2.5, 0.5, 1))
+    ]
+    for part in ("train", "held_out"):
+        write_documents(tmp_path / "c" / f"{part}.jsonl", docs)
+    weighted = {**made, "corpus": Artifact("c" * 32, "corpus", {}, {}, path=tmp_path / "c")}
+    packed = Packed(run(weighted, tmp_path / "w").path)
+    found: dict[str, int] = {}
+    for number in range(packed.sizes()["s"].rows):
+        for span in packed.origin("s", number):
+            doc = document_at(tmp_path / "c", "train", span.place)
+            found[doc.id] = found.get(doc.id, 0) + (span.offset == 0)
+    assert {name: found.get(name, 0) for name in "0125"} == {"0": 0, "1": 1, "2": 3, "5": 1}
+    assert found["3"] in (2, 3)
+    assert found.get("4", 0) in (0, 1)
+    assert Packed(tmp_path / "w" / "out", "held_out").sizes()["s"].documents == 6
+
+
 def test_an_empty_corpus(made: dict[str, Artifact], tmp_path: Path):
     for part in ("train", "held_out"):
         write_documents(tmp_path / "c" / f"{part}.jsonl", [])

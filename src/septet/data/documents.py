@@ -21,6 +21,7 @@ from septet.core.errors import DataError
 __all__ = [
     "Document",
     "JsonValue",
+    "document_of",
     "document_row",
     "json_line",
     "read_documents",
@@ -162,6 +163,11 @@ def document_row(doc: Document) -> dict[str, JsonValue]:
         if value:
             row[name] = value
     return row if doc.public else {**row, "public": False}
+
+
+def document_of(row: dict[str, JsonValue]) -> Document:
+    """The document of a row that Septet itself wrote: no checks."""
+    return Document(**{**row, "aliases": tuple(row.get("aliases", ()))})
 
 
 def read_documents(path: str | os.PathLike[str]) -> Iterator[Document]:

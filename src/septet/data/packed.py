@@ -28,7 +28,7 @@ import numpy as np
 
 from septet.core.artifact import Artifact
 from septet.core.errors import DataError
-from septet.data.documents import Document
+from septet.data.documents import Document, document_of
 from septet.data.mixture import Mixture, Order, Sizes
 from septet.data.packing import IGNORE, PackReport, Row, best_fit
 
@@ -237,8 +237,7 @@ def document_at(corpus: Path, part: str, place: int) -> Document:
     """Return the document whose line begins at this byte of a corpus's train.jsonl or held_out.jsonl."""
     with open(corpus / f"{part}.jsonl", "rb") as file:
         file.seek(place)
-        row = json.loads(file.readline())
-    return Document(**{**row, "aliases": tuple(row.get("aliases", ()))})
+        return document_of(json.loads(file.readline()))
 
 
 class Mixed:

@@ -26,7 +26,7 @@ from septet.core.artifact import write_json
 from septet.core.errors import DataError
 from septet.core.step import Work
 from septet.data.audit import Audit
-from septet.data.documents import Document, document_row, json_line, write_documents, write_rows
+from septet.data.documents import Document, document_of, document_row, json_line, write_documents, write_rows
 from septet.data.filter import Filter
 from septet.data.source import Part, Source
 from septet.data.survey import (
@@ -267,9 +267,7 @@ def _trusted(path: Path) -> Iterator[Document]:
     """Documents of a file that this pipeline wrote itself: no checks."""
     with open(path, encoding="utf-8") as file:
         for line in file:
-            row = json.loads(line)
-            row["aliases"] = tuple(row.get("aliases", ()))
-            yield Document(**row)
+            yield document_of(json.loads(line))
 
 
 def _with_text(docs: Iterable[Document], tally: Tally) -> Iterator[Document]:

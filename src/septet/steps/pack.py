@@ -2,7 +2,8 @@
 
 Documents are tokenised and laid into rows of one length by best fit (no document sees another, nothing is lost, the waste is
 measured) and written to files that are mapped into memory; every token leads back to its document. Rows hold one source each, so
-that the mixture can weigh sources, repeat them and order them in stages. The held-out part is packed too, unmixed.
+that the mixture can weigh sources, repeat them and order them in stages; a document with a weight (from `reweight`) is packed as
+often as its weight says. The held-out part is packed too, unmixed.
 
 What it is not: training. `pretrain` takes what this makes as its `packed`.
 
@@ -25,8 +26,10 @@ from septet.core.artifact import Artifact, Fact, write_json
 from septet.core.component import CorpusRef, TokenizerRef
 from septet.core.errors import DataError
 from septet.core.step import Step, Work
+from septet.data.documents import Document, document_of
 from septet.data.mixture import Mixture
 from septet.data.packed import INDEX, Packed, Writer
+from septet.data.weights import repetitions
 
 if TYPE_CHECKING:
     from septet.data.encode import Encoder
@@ -70,6 +73,7 @@ class Pack(Step):
             "tokenizer": str(tokenizer),
             "context": self.context,
             "state": str(work.state),
+            "seed": self.mixture.seed,
         }
         found: dict[str, dict[str, list[dict[str, Any]]]] = {part: {} for part in PARTS}
         results = work.runtime.map(pack_shard, settings, shards)
@@ -116,23 +120,22 @@ def pack_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, Any
     options = {"context": settings["context"], "separator": separator, "pad": pad, "vocabulary": encoder.size}
     writers: dict[str, Writer] = {}
     size = 0
-    batch: list[tuple[int, dict[str, Any]]] = []
+    batch: list[tuple[int, Document]] = []
 
     def flush() -> None:
         nonlocal size
-        texts = [row["text"] for _, row in batch]
+        texts = [doc.text for _, doc in batch]
         size += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-        for (place, row), tokens in zip(batch, encoder.encode_batch(texts), strict=True):
-            name = row.get("source", "")
-            if name not in writers:
-                writers[name] = Writer(**options)
-            times = row.get("meta", {}).get("repeat", 1)
+        for (place, doc), tokens in zip(batch, encoder.encode_batch(texts), strict=True):
+            if doc.source not in writers:
+                writers[doc.source] = Writer(**options)
+            times = repetitions(doc, settings["seed"]) if part == "train" else 1
             if times:
-                writers[name].add(tokens, place, times)
+                writers[doc.source].add(tokens, place, times)
         batch.clear()
 
-    for place, row in _lines(Path(settings["corpus"], f"{part}.jsonl"), shard["start"], shard["end"]):
-        batch.append((place, row))
+    for place, doc in _lines(Path(settings["corpus"], f"{part}.jsonl"), shard["start"], shard["end"]):
+        batch.append((place, doc))
         if len(batch) == AT_ONCE:
             flush()
     flush()
@@ -166,14 +169,14 @@ def _ranges(path: Path) -> list[tuple[int, int]]:
     return [(start, min(start + RANGE, size)) for start in range(0, size, RANGE)]
 
 
-def _lines(path: Path, start: int, end: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(where it begins, row) of the lines that begin in [start, end)."""
+def _lines(path: Path, start: int, end: int) -> Iterator[tuple[int, Document]]:
+    """(where its line begins, document) of the lines that begin in [start, end)."""
     with open(path, "rb") as file:
         if start:
             file.seek(start - 1)
             file.readline()  # the rest of the line before; nothing where a line ends just there
         while (place := file.tell()) < end:
-            yield place, json.loads(file.readline())
+            yield place, document_of(json.loads(file.readline()))
 
 
 def _link(source: Path, target: Path) -> None:
