@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 from septet.core.errors import DataError
 from septet.data.encode import Encoder
+from septet.data.tokenizers.folder import save
 from septet.data.tokenizers.foreign import beside, find, loses_marks, take_over
 from septet.data.tokenizers.sentencepiece import BPE, BYTE, UNIGRAM, parse_sentencepiece
 from septet.data.tokenizers.spelling import PATTERNS
@@ -281,3 +282,35 @@ def test_a_truncated_sentencepiece_file(files: Path, tmp_path: Path):
         (tmp_path / "cut.model").write_bytes(raw[:size])
         with pytest.raises(DataError, match=r"cut\.model.*not a SentencePiece model|no unknown piece|byte"):
             take_over(tmp_path / "cut.model")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpt2",
+        "bert_base_uncased",
+        "llama2",
+        "t5",
+        "small_bpe/tiktoken_small.model",
+        "small_bpe/small_sentencepiece_m.model",
+        "hf_tokenizer_json/gpt-neo-test-tokenizer.json",
+        "hf_tokenizer_json/llama-test-tokenizer.json",
+    ],
+)
+def test_what_is_saved_opens_with_transformers_and_gives_the_same_ids(
+    files: Path, texts: dict[str, str], tmp_path: Path, name: str
+):
+    from transformers import AutoTokenizer
+
+    parts = take_over(files / name)
+    save(parts.encoder, tmp_path, parts)
+    opened = AutoTokenizer.from_pretrained(tmp_path)
+    encoder = Encoder(tmp_path)
+    some = {key: text for number, (key, text) in enumerate(texts.items()) if number % 6 == 0}
+    plain = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+    assert different(some, ids(encoder), lambda t: opened(t, **plain).input_ids) == []
+    assert different(some, lambda t: parts.encoder.encode(t).ids, lambda t: opened(t, verbose=False).input_ids) == []
+    assert {role: getattr(opened, f"{role}_token") for role in parts.roles} == parts.roles
+    again = take_over(tmp_path)
+    assert again.encoder.to_str() == parts.encoder.to_str()
+    assert again.roles == parts.roles

@@ -24,6 +24,7 @@ DESIGNS = {
     "bpe t5": Design(size=440, family="t5"),
     "wordpiece": Design(model="wordpiece", byte_level=False, size=120, family="bert", lowercase=True),
     "unigram": Design(model="unigram", byte_level=False, size=310, family="llama"),
+    "unigram t5": Design(model="unigram", byte_level=False, size=410, family="t5"),
 }
 
 
@@ -49,6 +50,10 @@ def test_learnt_tokens_follow_the_old_ones_and_shorten_their_text(name: str):
     text = "myocardial infarction"
     assert wider.encoder.decode(wider.encoder.encode(text, add_special_tokens=False).ids).strip() == text
     assert wider.special == base.special
+    # typed markers are still text
+    encoder = Encoder(wider.encoder)
+    typed = encoder.encode(f"a {list(base.special)[-1]} b</s>").tolist()
+    assert not set(typed) & encoder.special - {wider.encoder.token_to_id(base.roles.get("unk", ""))}
     # again, and in another order
     assert learn(base, MEDICAL[::-1], 20)[1] == new
 

@@ -70,4 +70,12 @@ def guard_literals(content: dict[str, Any]) -> None:
     }
     old = content.get("pre_tokenizer")
     steps = [] if old is None else old["pretokenizers"] if old["type"] == "Sequence" else [old]
+    if steps and _is_guard(steps[0]):
+        steps = steps[1:]  # of fewer special tokens
     content["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [cut, *steps]}
+
+
+def _is_guard(step: dict[str, Any]) -> bool:
+    if step["type"] != "Split" or step["behavior"] != "MergedWithPrevious":
+        return False
+    return re.match(r"\[[^\]]+\]\(\?=", step["pattern"].get("Regex", "")) is not None

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from septet.core.errors import ComponentError, DataError
 from septet.data.tokenizers.folder import Parts, content_of, from_content
 from septet.data.tokenizers.sampling import pieces_of
+from septet.data.tokenizers.spelling import guard_literals
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -97,6 +98,7 @@ def _pin(content: dict[str, Any]) -> None:
         if token["content"] not in known:
             assert token["id"] == len(vocabulary), "added tokens of a Unigram model follow on its vocabulary"
             vocabulary.append([token["content"], lowest])
+    guard_literals(content)  # the names of special tokens are now where the model looks
 
 
 def _next_id(content: dict[str, Any]) -> int:
