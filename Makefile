@@ -23,7 +23,7 @@ help:
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Septet needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	@echo "Making $(VENV) and installing Septet with torch, transformers, nicegui and a small encoder:"
-	@echo "about 0.5 GB to download and 1.6 GB on disk$(if $(HAS_GPU), and some GB more for the GPU build of torch). Nothing outside $(CURDIR)/$(VENV) changes."
+	@echo "about $(if $(filter demo,$(MAKECMDGOALS)),0.5 GB to download and 1.6 GB,0.7 GB to download and 2.3 GB) on disk$(if $(HAS_GPU), and some GB more for the GPU build of torch). Nothing outside $(CURDIR)/$(VENV) changes."
 	@$(PYTHON) -m venv $(VENV)
 
 # torch first and alone, so that no other requirement can pull in a larger build
@@ -35,7 +35,7 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.torch
 	@$(PIP) --editable '.[encoder]' && touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
-	@$(PIP) --editable '.[encoder,dev]' && touch $@ $(VENV)/.demo
+	@$(PIP) --editable '.[encoder,corpus,ray,dev]' && touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
 	@$(BIN)/septet quickstart $(ARGS)

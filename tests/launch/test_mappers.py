@@ -70,12 +70,11 @@ def test_what_a_user_says():
 
 @pytest.mark.slow
 def test_on_ray():
-    pytest.importorskip("ray")
-    import ray
-
     try:
         assert [row["value"] for row in values(Ray("ray", 2))] == [n * n for n in range(9)]
         with pytest.raises(DataError, match=r"^x.jsonl, row 3: the row is bad$"):
             list(Ray("ray").map(stages.fail, {"at": 0, "how": "data", "folder": "/"}, [{"n": 0}]))
     finally:
+        import ray  # imported by what is tested, after it has set up its environment
+
         ray.shutdown()

@@ -12,6 +12,9 @@ What it is not: a way to start a cluster; `ray start --head` is. Training over s
 from __future__ import annotations
 
 import logging
+import os
+import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,18 +38,23 @@ class Ray:
         if not shards:
             return
         self._connect()
-        import ray.data  # a second or two; only those who ask for a cluster pay
+        import ray  # a second or two; only those who ask for a cluster pay
 
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.execution_options.preserve_order = True
-        rows = [{"task": task(stage, settings, shard)} for shard in shards]
-        # one shard a block: a block of several would wait for its slowest, and be lost together
-        found = ray.data.from_items(rows, override_num_blocks=len(rows)).map(_run)
-        for row in found.iter_rows():
-            yield value_of(row["answer"])
+        tasks = [task(stage, settings, shard) for shard in shards]
+        if not self.address.startswith("ray://"):
+            yield from map(value_of, _answers(tasks))
+            return
+        # Ray Data does not iterate through the client's port: a task in the cluster does it, some shards at a time
+        some = max(8, 2 * int(ray.cluster_resources().get("CPU", 1)))
+        there = ray.remote(num_cpus=0)(_listed)
+        for start in range(0, len(tasks), some):
+            yield from map(value_of, ray.get(there.remote(tasks[start : start + some])))
 
     def _connect(self) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+        if self.address == "ray" and "ray" not in sys.modules:
+            # a token for this run alone, without which Ray would leave one in the home folder
+            os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
         try:
             import ray
         except ImportError:
@@ -59,15 +67,42 @@ class Ray:
         logging.getLogger("ray").setLevel(logging.ERROR)
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self.address == "ray":
-            ray.init(num_cpus=self.cpus, include_dashboard=False, **quiet)
+            # no address beyond loopback (127.0.0.1 would be turned into the machine's own), and workers that find what we find
+            path = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
+            loopback = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
+            ray.init(
+                "local",
+                num_cpus=self.cpus,
+                include_dashboard=False,
+                runtime_env=path,
+                _node_ip_address=loopback,
+                **quiet,
+            )
             return
         try:
             ray.init(self.address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise SeptetError(
-                f"No Ray cluster answers at {self.address} ({str(error).splitlines()[0]}). Start one with `ray start --head`, or "
+                f"No Ray cluster answers at {self.address} ({str(error).splitlines()[0]}). Start one with `ray start --head`; where "
+                "it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or "
                 "use `--on ray` for one on this machine alone."
             ) from None
+
+
+def _answers(tasks: Sequence[str]) -> Iterator[str]:
+    """Have every task done, each as a block of its own: a block of several would wait for its slowest, and be lost together."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    rows = ray.data.from_items([{"task": line} for line in tasks], override_num_blocks=len(tasks))
+    for row in rows.map(_run).iter_rows():
+        yield row["answer"]
+
+
+def _listed(tasks: Sequence[str]) -> list[str]:
+    return list(_answers(tasks))
 
 
 def _run(row: dict[str, str]) -> dict[str, str]:
