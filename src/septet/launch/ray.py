@@ -67,7 +67,7 @@ class Ray:
         logging.getLogger("ray").setLevel(logging.ERROR)
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self.address == "ray":
-            # no address beyond loopback (127.0.0.1 would be turned into the machine's own), and workers that find what we find
+            # no address beyond loopback (Ray turns 127.0.0.1 into the one of the machine); workers find what we find
             path = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
             loopback = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
             ray.init(
