@@ -112,8 +112,10 @@ def test_killed_twice_it_goes_on(one: Store, tmp_path: Path, real_data: Path):
 
 def test_planted_copies_and_contamination_are_found(tmp_path: Path, real_data: Path):
     drawn = random.Random(0)
-    speeches = gzip.decompress((real_data / "pretraining/english_novels/Doyle_Hound_1902.txt.gz").read_bytes())
-    words = speeches.decode("utf-8-sig").split()
+    novels = [
+        real_data / "pretraining" / "english_novels" / f"Doyle_{name}.txt.gz" for name in ("Hound_1902", "Micah_1889")
+    ]
+    words, other = (gzip.decompress(path.read_bytes()).decode("utf-8-sig").split() for path in novels)
     lambada = gzip.decompress((real_data / "lm_eval/language_understanding/lambada_openai.jsonl.gz").read_bytes())
     items = [json.loads(line) for line in lambada.splitlines()[:400]]
     rows = []
@@ -125,7 +127,7 @@ def test_planted_copies_and_contamination_are_found(tmp_path: Path, real_data: P
             copy[place] = "xyzzy"
         rows.append({"id": f"b{number:03d}", "text": " ".join(copy)})
     for number, item in enumerate(items[::10]):
-        around = " ".join(words[-900 + number : -700 + number])
+        around = " ".join(other[number * 1000 : number * 1000 + 200])
         rows.append({"id": f"c{number:03d}", "text": f"{around} {item['context'].upper()} {item['continuation']}"})
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = {

@@ -17,6 +17,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,11 @@ from septet.data.survey import (
 
 __all__ = ["EXAMPLES", "Pipeline", "Tally", "join_files", "size_of"]
 
-SHARD = 16 << 20
-"""Bytes of the source, as stored, in a shard: small enough that a lost one is soon repeated."""
+SHARD = 8 << 20
+"""Bytes of the source in a shard: small enough that a lost one is soon repeated, and that all cores have work."""
+PACKED = (".gz", ".zst", ".zstd", ".zip", ".parquet", ".arrow")
+UNPACKS = 3
+"""How much larger text usually is when it is unpacked."""
 SHIFT = 40
 """Units are numbered shard * 2^SHIFT + unit in the shard."""
 RANGE = 2_000_000
@@ -380,6 +384,8 @@ class Pipeline:
     folders: Mapping[str, Path] = field(default_factory=dict)
     keep_read: bool = True
     on_error: str = "skip"
+    done: Callable[[], None] = lambda: None
+    """Called after each shard of each phase and audit."""
 
     def phases(self) -> list[tuple[Survey | None, list[Filter], Survey | None]]:
         """(the survey that begins it, filters, the survey that ends it) for each phase."""
@@ -392,16 +398,18 @@ class Pipeline:
         ends = [survey for survey, _ in found[1:]] + [None]
         return [(before, filters, after) for (before, filters), after in zip(found, ends, strict=True)]
 
+    @cached_property
     def shards(self) -> list[dict[str, Any]]:
         """Parts side by side until they hold SHARD bytes; a part of unknown size stands alone."""
         groups: list[list[Part]] = []
         size = SHARD
         for part in self.source.parts():
-            if size + part.size > SHARD or not part.size:
+            own = part.size * (UNPACKS if part.name.endswith(PACKED) else 1)
+            if size + own > SHARD or not own:
                 groups.append([])
                 size = 0
             groups[-1].append(part)
-            size += part.size or SHARD
+            size += own or SHARD
         return [{"number": number, "parts": [part.name for part in group]} for number, group in enumerate(groups)]
 
     @property
@@ -412,9 +420,9 @@ class Pipeline:
         """The folder of the last phase: SHARD.jsonl is what stays."""
         return self.folder / f"phase-{len(self.phases()) - 1}"
 
-    def run(self, ask: Callable[[str, int, int], None] = lambda what, done, total: None) -> dict[str, Any]:
-        """Run every phase over every shard. `ask` is told (what, shards done, shards in all) as they are done."""
-        shards = self.shards()
+    def run(self) -> dict[str, Any]:
+        """Run every phase over every shard."""
+        shards = self.shards
         total: dict[str, Any] = {"shards": len(shards), "stages": [], "bad": [], "bad_count": 0, "read": {}}
         phases = self.phases()
         for number, (before, filters, after) in enumerate(phases):
@@ -432,11 +440,11 @@ class Pipeline:
                 "on_error": self.on_error,
             }
             (self.folder / f"phase-{number}").mkdir(parents=True, exist_ok=True)
-            for done, result in enumerate(self.work.runtime.map(filter_shard, settings, shards), start=1):
+            for result in self.work.runtime.map(filter_shard, settings, shards):
                 for tally, part in zip(sums, result["tallies"], strict=True):
                     add_tally(tally, part)
                 self._add(total, result)
-                ask(kinds[0] if kinds else "read", number * len(shards) + done, len(phases) * len(shards))
+                self.done()
             total["stages"] += sums
             if number == 0:
                 self._require_unique(len(shards))
@@ -473,6 +481,7 @@ class Pipeline:
             for audit in self.audits:
                 parts = [part[audit.kind] for part in (total, found) if audit.kind in part]
                 total[audit.kind] = audit.merge(parts)
+            self.done()
         return total
 
     def _require_unique(self, shards: int) -> None:
@@ -488,7 +497,7 @@ class Pipeline:
 
     def _id_of(self, unit: int) -> str:
         """The id of a document of the source, found by reading its shard again: only for a message."""
-        shard = self.shards()[unit >> SHIFT]
+        shard = self.shards[unit >> SHIFT]
         place = unit & ((1 << SHIFT) - 1)
         docs = (doc for part in shard["parts"] for doc in self.source.read(part, bad=lambda place, reason: None))
         return next(doc.id for number, doc in enumerate(docs) if number == place)

@@ -83,9 +83,8 @@ class Ray:
             ray.init(self.address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise SeptetError(
-                f"No Ray cluster answers at {self.address} ({str(error).splitlines()[0]}). Start one with `ray start --head`; where "
-                "it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or "
-                "use `--on ray` for one on this machine alone."
+                f"No Ray cluster answers at {self.address} ({str(error).splitlines()[0]}). Start one with `ray start --head`; "
+                "where it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or use `--on ray` for one on this machine."
             ) from None
 
 

@@ -12,6 +12,7 @@ goes on; memory does not grow with the corpus.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -56,11 +57,11 @@ class Corpus(Step):
         """Errors: EmptyCorpus where the source or the filters leave nothing; DataError for rows that do not fit the fields."""
         folders = {str(ref): inputs[role].path for role, ref in self.refs().items()}
         pipeline = Pipeline(self.source, self.filters, work, self.audits, folders, self.keep_read, self.on_error)
-
-        def ask(what: str, done: int, total: int) -> None:
-            work.progress(done, total + 1, unit="shards")
-
-        total = pipeline.run(ask)
+        # every shard goes through each phase, is looked at by the audits before and after, and is split
+        turns = len(pipeline.shards) * (len(pipeline.phases()) + (2 if self.audits else 0) + 1)
+        done = itertools.count(1)
+        pipeline.done = lambda: work.progress(next(done), turns, unit="turns")
+        total = pipeline.run()
         read = {"documents": 0, "public": 0, "bytes": 0, "words": 0, **total["read"]}
         for row in total["bad"][:EXAMPLES]:
             work.log(f"left out {row['file']}: {row['reason']}")
@@ -137,6 +138,7 @@ class Corpus(Step):
                 for name in row:
                     row[name] += result[part][name]
             names.update(result["groups"])
+            pipeline.done()
         return {"by": held.by, **counts, "held_out": {**counts["held_out"], "groups": sorted(names)[:200]}}
 
     def _audit(self, pipeline: Pipeline) -> dict[str, Any]:
