@@ -137,3 +137,17 @@ def test_hash_path_sees_names_and_bytes_of_a_folder(tmp_path: Path):
     second = hash_path(tmp_path)
     (tmp_path / "y").write_text("2")
     assert len({first, second, hash_path(tmp_path)}) == 3
+
+
+def test_a_path_may_hold_variables_of_the_environment(tmp_path, monkeypatch):
+    from pydantic import TypeAdapter, ValidationError
+
+    from septet.core.component import InputPath
+
+    (tmp_path / "a.txt").write_text("x")
+    monkeypatch.setenv("SOME_DATA", str(tmp_path))
+    assert TypeAdapter(InputPath).validate_python("${SOME_DATA}/a.txt") == str(tmp_path / "a.txt")
+    monkeypatch.delenv("SOME_DATA")
+    monkeypatch.setenv("SOME_DATE", "x")
+    with pytest.raises(ValidationError, match=r"SOME_DATA is not set.*Did you mean 'SOME_DATE'"):
+        TypeAdapter(InputPath).validate_python("${SOME_DATA}/a.txt")

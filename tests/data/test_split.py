@@ -73,3 +73,19 @@ def test_edges():
     assert ids(big.held_out) == {"d1"}
     with pytest.raises(ValidationError):
         HeldOut(share=0.9)
+
+
+def test_with_very_many_groups_a_threshold_takes_the_place_of_the_order(monkeypatch):
+    from septet.data import split
+
+    docs = [Document(id=f"{n}", text="x" * (n % 50 + 1)) for n in range(4000)]
+    monkeypatch.setattr(split, "MOST", 100)
+    found = HeldOut(share=0.1).split(docs)
+    held = sum(len(doc.text) for doc in found.held_out) / sum(len(doc.text) for doc in docs)
+    assert 0.09 < held <= 0.1
+    assert len(found.train) + len(found.held_out) == len(docs)
+    # one document's side does not hang on the others, but for the place of the threshold
+    again = HeldOut(share=0.1).split(docs[:3000])
+    both = {doc.id for doc in found.held_out} & {doc.id for doc in docs[:3000]}
+    assert len(both ^ {doc.id for doc in again.held_out}) < 40
+    assert HeldOut(share=0.1, seed=1).split(docs).held_out != found.held_out

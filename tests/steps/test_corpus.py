@@ -123,3 +123,30 @@ def test_real_web_text(real_data: Path, tmp_path: Path):
     assert facts["documents"] == 300
     assert 0.08 < facts["held_out_share"] < 0.12
     assert facts["pii"]["email"] > 0
+
+
+def test_what_cannot_be_read_is_left_out_or_stops_the_run(tmp_path: Path):
+    root = texts(tmp_path, a="# A\nSome words to keep.\n")
+    (root / "bad.txt").write_bytes(b"good until \xff here")
+    (root / "rows.jsonl").write_text('{"text": "A row."}\n{"text": \n{"text": "Another row."}\n')
+    facts = corpus(root).run(work(tmp_path / "skip"))
+    assert (facts["documents"], facts["skipped_files"]) == (3, 2)
+    report = json.loads((tmp_path / "skip" / "out" / "report.json").read_text())
+    assert [row["file"] for row in report["skipped_files"]] == ["bad.txt", "rows.jsonl, row 2"]
+    with pytest.raises(DataError, match=r"bad.txt: .*not UTF-8.*on_error is 'stop'"):
+        corpus(root, on_error="stop").run(work(tmp_path / "stop"))
+
+
+def test_the_text_as_read_can_be_left_out(tmp_path: Path):
+    root = texts(tmp_path, **{f"f{n}": f"# F\nText number {n}.\n" for n in range(9)})
+    corpus(root, keep_read=False, audits=["identity"]).run(work(tmp_path / "a"))
+    names = {path.name for path in (tmp_path / "a" / "out").iterdir()}
+    assert names == {"audits.json", "dropped.jsonl", "held_out.jsonl", "report.json", "train.jsonl"}
+
+
+def test_ids_follow_what_is_given_to_filters(tmp_path: Path):
+    root = texts(tmp_path, a="# A\nText.\n")
+    first = corpus(root, on_error="skip").identity()
+    assert corpus(root).identity() == first, "a field at its default stays out"
+    assert corpus(root, on_error="stop").identity() != first
+    assert corpus(root, audits=["identity"]).identity() != first
