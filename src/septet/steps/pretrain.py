@@ -103,6 +103,12 @@ class Pretrain(Step):
                 "scratch does not have. Use 'causal-lm' here, and this objective in 'align'."
             )
         tokenizer = open_tokenizer(inputs["tokenizer"].path)
+        if tokenizer.eos_token_id is None:
+            raise DataError(
+                "the tokenizer has no end-of-text token (eos), which stands between documents; make one with "
+                "`family: none` or a decoder's family.",
+                file=inputs["tokenizer"].path,
+            )
         dial = self.derive(len(tokenizer))
         folder = inputs["corpus"].path
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

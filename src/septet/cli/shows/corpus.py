@@ -17,6 +17,7 @@ __all__ = ["show"]
 EXAMPLES = 2
 SHOWN = 90
 MOST = 15
+COUNTED = 20
 
 
 def show(artifact: Artifact, settings: Settings) -> str:
@@ -65,7 +66,12 @@ def _dropped(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _counts(stages: Sequence[Mapping[str, Any]]) -> str:
-    rows = [[stage["kind"], name, f"{count:,}"] for stage in stages for name, count in stage.get("counts", {}).items()]
+    rows = []
+    for stage in stages:
+        found = list(stage.get("counts", {}).items())
+        rows += [[stage["kind"], name, f"{count:,}"] for name, count in found[:COUNTED]]
+        if len(found) > COUNTED:  # the items of an evaluation set, each by its name
+            rows.append([stage["kind"], f"and {len(found) - COUNTED:,} more", ""])
     return "What the filters counted\n" + table(["filter", "what", "count"], rows, right={2}) if rows else ""
 
 

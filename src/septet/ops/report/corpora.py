@@ -17,6 +17,8 @@ __all__ = ["corpus_parts", "packed_parts"]
 
 MOST = 14
 """Languages, sources or licences that are shown."""
+COUNTED = 20
+"""Things that a filter counted and that are shown: `decontaminate` counts by evaluation item."""
 EXAMPLES = 3
 SHOWN = 160
 
@@ -76,7 +78,12 @@ def _dropped(content: Mapping[str, Any]) -> Markup | None:
 
 
 def _counted(stages: Sequence[Mapping[str, Any]]) -> Markup | None:
-    rows = [[stage["kind"], what, number(count)] for stage in stages for what, count in stage.get("counts", {}).items()]
+    rows = []
+    for stage in stages:
+        found = list(stage.get("counts", {}).items())
+        rows += [[stage["kind"], what, number(count)] for what, count in found[:COUNTED]]
+        if len(found) > COUNTED:
+            rows.append([stage["kind"], f"and {number(len(found) - COUNTED)} more", ""])
     if not rows:
         return None
     told = "What the filters found in the documents that they kept, and took out or counted."
