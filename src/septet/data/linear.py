@@ -13,7 +13,6 @@ irony and quotation look the same to it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -25,9 +24,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from septet.core.artifact import write_json
-from septet.core.errors import DataError, StoreError
+from septet.core.errors import DataError
 from septet.core.extras import need
 from septet.data.labelled import hash_text
+from septet.data.saved import open_settings
 
 __all__ = ["Classifier", "Features", "Trained", "train"]
 
@@ -123,14 +123,7 @@ class Classifier:
         """Read a folder that `save` wrote. Errors: StoreError where it is none."""
         from safetensors.numpy import load_file
 
-        try:
-            settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StoreError(
-                f"{folder} holds no {SETTINGS}; a folder made by the step 'classifier' is expected."
-            ) from None
-        if settings.get("format") != FORMAT:
-            raise StoreError(f"{folder / SETTINGS} has format {settings.get('format')!r}; {FORMAT} is expected.")
+        settings = open_settings(folder / SETTINGS, FORMAT, "classifier")
         return cls(
             labels=tuple(settings["labels"]),
             features=Features(**settings["features"]),

@@ -19,6 +19,8 @@ from functools import cache
 
 import numpy as np
 
+from septet.data.bits import stirred
+
 __all__ = ["band_keys", "caught", "shingle_hashes", "shingle_text", "signatures"]
 
 _WORDS = re.compile(r"\w+")
@@ -86,7 +88,7 @@ def shingle_hashes(texts: Sequence[str], ngram: int) -> tuple[np.ndarray, np.nda
     begin = first_word[owner] + np.arange(bounds[-1]) - bounds[owner]
     end = np.minimum(begin + ngram, first_word[owner] + words[owner]) - 1
     left, right = starts[begin], breaks[end]
-    return _mix((sums[right] - sums[left]) * inverses[left]), bounds
+    return stirred((sums[right] - sums[left]) * inverses[left]), bounds
 
 
 def signatures(texts: Sequence[str], *, ngram: int, permutations: int, seed: int = 0) -> np.ndarray:
@@ -110,21 +112,14 @@ def signatures(texts: Sequence[str], *, ngram: int, permutations: int, seed: int
 
 def band_keys(signature: np.ndarray, bands: int, rows: int) -> np.ndarray:
     """Return a 128-bit key for each band, uint64 [N, bands, 2], from signatures [N, bands * rows]."""
-    parts = _mix(signature.reshape(len(signature), bands, rows))
+    parts = stirred(signature.reshape(len(signature), bands, rows))
     high = np.zeros(parts.shape[:2], np.uint64)
     low = np.zeros(parts.shape[:2], np.uint64)
     for row in range(rows):
-        high = _mix(high * _BASE + parts[:, :, row])
-        low = _mix((low ^ parts[:, :, row]) + np.uint64(row + 1))
+        high = stirred(high * _BASE + parts[:, :, row])
+        low = stirred((low ^ parts[:, :, row]) + np.uint64(row + 1))
     place = np.arange(1, bands + 1, dtype=np.uint64) * _BASE
-    return np.stack([_mix(high ^ place), low], axis=2)
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """splitmix64's finaliser (Steele et al. 2014): every bit of the input moves about half of the bits of the output."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return np.stack([stirred(high ^ place), low], axis=2)
 
 
 def _tables(size: int) -> tuple[np.ndarray, np.ndarray]:

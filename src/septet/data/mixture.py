@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from septet.core.errors import ComponentError, nearest
+from septet.data.bits import stirred
 
 __all__ = ["Mixture", "Order", "Sizes", "Stage", "permuted"]
 
@@ -207,11 +208,7 @@ def permuted(places: np.ndarray, size: int, key: Sequence[int]) -> np.ndarray:
     def once(x: np.ndarray) -> np.ndarray:
         left, right = x >> half, x & mask
         for round_key in keys:
-            mixed = right ^ round_key
-            mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            mixed ^= mixed >> np.uint64(31)
-            left, right = right, left ^ (mixed & mask)
+            left, right = right, left ^ (stirred(right ^ round_key) & mask)
         return (left << half) | right
 
     found = once(places.astype(np.uint64))

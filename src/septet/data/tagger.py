@@ -13,7 +13,6 @@ probabilities.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -24,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from septet.core.artifact import write_json
-from septet.core.errors import DataError, StoreError
+from septet.core.errors import DataError
 from septet.data.entities import Entity, Tagged, spans, tokenize
+from septet.data.saved import open_settings
 
 __all__ = ["Tagger", "train", "viterbi"]
 
@@ -257,14 +257,7 @@ class Tagger:
         """Read a folder that `save` wrote. Errors: StoreError where it is none."""
         from safetensors.numpy import load_file
 
-        try:
-            settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StoreError(
-                f"{folder} holds no {SETTINGS}; a folder made by the step 'recogniser' is expected."
-            ) from None
-        if settings.get("format") != FORMAT:
-            raise StoreError(f"{folder / SETTINGS} has format {settings.get('format')!r}; {FORMAT} is expected.")
+        settings = open_settings(folder / SETTINGS, FORMAT, "recogniser")
         return cls(tuple(settings["tags"]), **load_file(folder / WEIGHTS))
 
 
