@@ -17,7 +17,7 @@ __all__ = ["open_settings"]
 
 
 def open_settings(path: Path, known: object, step: str) -> dict[str, Any]:
-    """Return the settings in a file that the step wrote. Errors: StoreError where there is none, or of a format that is not `known`."""
+    """Return the settings that the step wrote. Errors: StoreError where there are none, or of a format that is not `known`."""
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
