@@ -150,3 +150,20 @@ def test_ids_follow_what_is_given_to_filters(tmp_path: Path):
     assert corpus(root).identity() == first, "a field at its default stays out"
     assert corpus(root, on_error="stop").identity() != first
     assert corpus(root, audits=["identity"]).identity() != first
+
+
+def test_tokens_are_counted_at_each_stage_with_a_tokenizer(tmp_path: Path):
+    from septet.core.artifact import Artifact
+    from septet.data.encode import Encoder
+    from septet.steps.tokenizer import save, train
+
+    root = texts(tmp_path, **{f"f{n}": f"# F{n}\nText number {n}, with e{n}@example.org in it.\n" for n in range(8)})
+    save(train(["Text number, with in it."] * 3, size=280), tmp_path / "vocab")
+    step = corpus(root, filters=["pii"], tokenizer="vocab", held_out={"share": 0})
+    step.run(work(tmp_path), tokenizer=Artifact("t" * 32, "tokenizer", {}, {}, path=tmp_path / "vocab"))
+    stages = json.loads((tmp_path / "out" / "report.json").read_text())["stages"]
+    encoder = Encoder(tmp_path / "vocab")
+    for stage, name in zip(stages, ("documents", "train"), strict=True):
+        docs = read_documents(tmp_path / "out" / f"{name}.jsonl")
+        assert stage["tokens"] == sum(len(encoder.encode(doc.text)) for doc in docs)
+    assert stages[1]["tokens"] < stages[0]["tokens"]

@@ -17,7 +17,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +66,39 @@ def size_of(text: str) -> int:
 
 
 class Sizes:
-    """Bytes and words of the documents that are on their way through a chain of filters, counted once for each text."""
+    """Bytes, words and perhaps tokens of the documents on their way through a chain of filters, counted once for each text."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[str, int, int]] = {}
+    def __init__(self, tokenizer: str | None = None) -> None:
+        """tokenizer: the folder of the one that counts tokens; without it they are not counted."""
+        self._known: dict[str, tuple[str, dict[str, int]]] = {}
+        self._tokens = _counter(tokenizer) if tokenizer else None
 
-    def of(self, doc: Document) -> tuple[int, int]:
-        """(bytes, words)."""
+    def of(self, doc: Document) -> dict[str, int]:
+        """Return bytes, words and, with a tokenizer, tokens."""
         known = self._known.get(doc.id)
         if known is None or known[0] is not doc.text:
-            known = self._known[doc.id] = (doc.text, size_of(doc.text), len(doc.text.split()))
-        return known[1], known[2]
+            found = {"bytes": size_of(doc.text), "words": len(doc.text.split())}
+            if self._tokens is not None:
+                found["tokens"] = self._tokens(doc.text)
+            known = self._known[doc.id] = (doc.text, found)
+        return known[1]
 
     def forget(self, doc: Document) -> None:
         self._known.pop(doc.id, None)
+
+
+@cache
+def _counter(folder: str) -> Callable[[str], int]:
+    from septet.data.encode import Encoder  # 0.1 s, and a second to open one; only who counts tokens pays
+
+    encoder = Encoder(folder)
+
+    def count(text: str) -> int:
+        if not text.isascii():
+            text = text.encode("utf-8", "replace").decode("utf-8")  # text as read may hold lone surrogates
+        return len(encoder.encode(text))
+
+    return count
 
 
 class Tally:
@@ -113,10 +132,9 @@ class Tally:
                 self.numbers["added"] += 1
             elif before != doc.text:
                 self.numbers["changed"] += 1
-            size, words = self.sizes.of(doc)
             self.numbers["documents"] += 1
-            self.numbers["bytes"] += size
-            self.numbers["words"] += words
+            for name, count in self.sizes.of(doc).items():
+                self.numbers[name] += count
             yield doc
 
     def _enter(self, docs: Iterable[Document]) -> Iterator[Document]:
@@ -155,7 +173,8 @@ def filter_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, A
     """Read a shard, let the phase's filters choose, and write what stays.
 
     settings: folder (the state's), phase, source, before (the survey that begins the phase, or null), filters, after (the survey
-    that ends it, or null), folders (of referenced artifacts), keep_read, on_error. shard: number, parts.
+    that ends it, or null), folders (of referenced artifacts), tokenizer (the folder of one that counts, or null), keep_read,
+    on_error. shard: number, parts.
     Writes, below `phase-N/`: SHARD.jsonl (what stays), SHARD.dropped.jsonl, SHARD.keys.npy and SHARD.ids.* for the next survey,
     and SHARD.json, which is also the result.
     """
@@ -170,7 +189,7 @@ def filter_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, A
         one.given(folders)
     dropped: list[dict[str, Any]] = []
     result: dict[str, Any] = {"shard": shard["number"]}
-    sizes = Sizes()
+    sizes = Sizes(settings["tokenizer"])
     if settings["phase"] == 0:
         docs = _read_shard(settings, shard, folder, result, sizes)
     else:
@@ -236,8 +255,7 @@ def _read_shard(
     def docs() -> Iterator[Document]:
         for part in shard["parts"]:
             for doc in source.read(part, bad=bad):
-                size, words = sizes.of(doc)
-                read.update(documents=1, public=doc.public, bytes=size, words=words)
+                read.update(documents=1, public=doc.public, **sizes.of(doc))
                 sources[doc.source] += 1
                 ids.append(hashed(doc.id))
                 yield doc
@@ -289,12 +307,12 @@ def _measured(docs: Iterable[Document], result: dict[str, Any], groups: Path, si
     table: dict[str, dict[str, Counter[str]]] = {"language": {}, "source": {}, "licence": {}}
     grouped: Counter[str] = Counter()
     for doc in docs:
-        size, words = sizes.of(doc)
-        lengths[words.bit_length()] += 1
+        found = sizes.of(doc)
+        lengths[found["words"].bit_length()] += 1
         types[str(doc.meta.get("type", ""))] += 1
         for name, rows in table.items():
-            rows.setdefault(getattr(doc, name), Counter()).update(documents=1, bytes=size, words=words)
-        grouped[doc.group or doc.id] += size
+            rows.setdefault(getattr(doc, name), Counter()).update(documents=1, **found)
+        grouped[doc.group or doc.id] += found["bytes"]
         yield doc
     write_rows(groups, ({"group": group, "bytes": size} for group, size in grouped.items()))
     result.update(
@@ -384,6 +402,7 @@ class Pipeline:
     folders: Mapping[str, Path] = field(default_factory=dict)
     keep_read: bool = True
     on_error: str = "skip"
+    tokenizer: Path | None = None
     done: Callable[[], None] = lambda: None
     """Called after each shard of each phase and audit."""
 
@@ -436,6 +455,7 @@ class Pipeline:
                 "filters": [one.dump() for one in filters],
                 "after": after.dump() if after else None,
                 "folders": {name: str(path) for name, path in self.folders.items()},
+                "tokenizer": str(self.tokenizer) if self.tokenizer else None,
                 "keep_read": self.keep_read or bool(self.audits),
                 "on_error": self.on_error,
             }

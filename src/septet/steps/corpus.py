@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from septet.core.artifact import Artifact, Fact, write_json
+from septet.core.component import TokenizerRef
 from septet.core.errors import DataError
 from septet.core.step import Step, Work
 from septet.data.audit import Audit
@@ -50,13 +51,18 @@ class Corpus(Step):
     """What to look for in the texts as a whole, before and after the filters."""
     on_error: Literal["skip", "stop"] = "skip"
     """What to do with a record that cannot be read: leave it out, count it and name it in the report; or stop."""
+    tokenizer: TokenizerRef | None = None
+    """A tokenizer to count tokens with, at each stage and by language and source; it changes nothing else."""
     keep_read: bool = True
     """Keep `documents.jsonl`, the text as read, which an index needs; without it the corpus takes half the room."""
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: EmptyCorpus where the source or the filters leave nothing; DataError for rows that do not fit the fields."""
         folders = {str(ref): inputs[role].path for role, ref in self.refs().items()}
-        pipeline = Pipeline(self.source, self.filters, work, self.audits, folders, self.keep_read, self.on_error)
+        tokenizer = inputs["tokenizer"].path if self.tokenizer is not None else None
+        pipeline = Pipeline(
+            self.source, self.filters, work, self.audits, folders, self.keep_read, self.on_error, tokenizer
+        )
         # every shard goes through each phase, is looked at by the audits before and after, and is split
         turns = len(pipeline.shards) * (len(pipeline.phases()) + (2 if self.audits else 0) + 1)
         done = itertools.count(1)
@@ -189,21 +195,14 @@ def split_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, An
 
 def _stages(kind: str, read: dict[str, int], tallies: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row for the source and one for each filter: what came out of it, and what it did."""
-    rows: list[dict[str, Any]] = [
-        {
-            "stage": "source",
-            "kind": kind,
-            "documents": read["documents"],
-            "bytes": read["bytes"],
-            "words": read["words"],
-        }
-    ]
+    sizes = ("documents", "bytes", "words", *(["tokens"] if "tokens" in read else []))
+    rows: list[dict[str, Any]] = [{"stage": "source", "kind": kind, **{name: read[name] for name in sizes}}]
     for tally in tallies:
         numbers = tally["numbers"]
         if tally["kind"] == "empty" and not numbers.get("dropped"):
             continue  # the check for empty texts is worth a line only where it found some
         row = {"stage": "filter", "kind": tally["kind"]}
-        row |= {name: numbers.get(name, 0) for name in ("documents", "bytes", "words", "dropped", "changed", "added")}
+        row |= {name: numbers.get(name, 0) for name in (*sizes, "dropped", "changed", "added")}
         rows.append({**row, "counts": dict(sorted(tally["counts"].items()))})
     return rows
 

@@ -34,21 +34,22 @@ def show(artifact: Artifact, settings: Settings) -> str:
 def _stages(stages: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     first = stages[0]
+    counted = ["words", "tokens"] if "tokens" in first else ["words"]
     for stage in stages:
         kept = stage["documents"] / max(first["documents"], 1)
         rows.append(
             [
                 stage["kind"],
                 f"{stage['documents']:,}",
-                f"{stage['words']:,}",
+                *(f"{stage[name]:,}" for name in counted),
                 size(stage["bytes"]),
                 f"{kept:.1%}",
                 f"{stage.get('dropped', 0):,}" if stage is not first else "",
                 f"{stage.get('changed', 0):,}" if stage is not first else "",
             ]
         )
-    head = ["stage", "documents", "words", "text", "kept", "dropped", "changed"]
-    return "What came out of each stage\n" + table(head, rows, right={1, 2, 3, 4, 5, 6})
+    head = ["stage", "documents", *counted, "text", "kept", "dropped", "changed"]
+    return "What came out of each stage\n" + table(head, rows, right=range(1, 8))
 
 
 def _dropped(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -37,12 +37,13 @@ def _stages(name: str, content: Mapping[str, Any]) -> Markup | None:
     if not stages:
         return None
     first = max(stages[0]["documents"], 1)
+    counted = ["words", "tokens"] if "tokens" in stages[0] else ["words"]
     rows = [
         [
             row.get("kind", ""),
             number(row["documents"]),
             f"{row['documents'] / first:.1%}",
-            _count(row, "words"),
+            *(_count(row, name) for name in counted),
             size_text(row["bytes"]),
             _count(row, "dropped"),
             _count(row, "changed"),
@@ -56,8 +57,8 @@ def _stages(name: str, content: Mapping[str, Any]) -> Markup | None:
         train, held_out = split["train"], split["held_out"]
         told += f" {number(train['documents'])} are trained on ({size_text(train['bytes'])}), "
         told += f"{number(held_out['documents'])} are held out by {split['by']} ({size_text(held_out['bytes'])})."
-    head = ["stage", "documents", "kept", "words", "text", "dropped", "changed", "added"]
-    return tag("div", table(head, rows, told, numbers=set(range(1, 8))), class_="card scroll")
+    head = ["stage", "documents", "kept", *counted, "text", "dropped", "changed", "added"]
+    return tag("div", table(head, rows, told, numbers=set(range(1, len(head)))), class_="card scroll")
 
 
 def _dropped(content: Mapping[str, Any]) -> Markup | None:
