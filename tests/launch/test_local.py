@@ -183,3 +183,15 @@ def test_a_terminated_run_stops_cleanly(recipe, tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert "goes on from here" in errors
+
+
+def test_a_signal_in_the_middle_of_a_line_stops_the_run_all_the_same():
+    from septet.core.errors import Stopped
+    from septet.launch.local import _interrupts
+
+    def emit(event: object) -> None:
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stdout>'>")  # what Python's streams say
+
+    with pytest.raises(Stopped), _interrupts(emit) as stopping:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopping()

@@ -201,7 +201,9 @@ def _interrupts(emit: Callable[[Event], None]) -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        emit(Message(text="Stopping at the next safe point (Ctrl-C again to stop at once) ..."))
+        # a signal may come while a line is written, and a stream refuses a second writer: then the notice is lost, not the run
+        with contextlib.suppress(RuntimeError):
+            emit(Message(text="Stopping at the next safe point (Ctrl-C again to stop at once) ..."))
 
     for number in (signal.SIGINT, signal.SIGTERM):
         previous[number] = signal.signal(number, ask)
