@@ -192,6 +192,13 @@ def test_a_signal_in_the_middle_of_a_line_stops_the_run_all_the_same():
     def emit(event: object) -> None:
         raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stdout>'>")  # what Python's streams say
 
-    with pytest.raises(Stopped), _interrupts(emit) as stopping:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stopping()
+    found = []
+
+    def interrupted() -> None:
+        with _interrupts(emit) as stopping:
+            os.kill(os.getpid(), signal.SIGTERM)
+            found.append(stopping())
+
+    with pytest.raises(Stopped):
+        interrupted()
+    assert found == [True]
