@@ -117,9 +117,10 @@ def test_ctrl_c_stops_at_a_safe_point_and_the_next_run_goes_on(recipe, store):
             if isinstance(event, events.Progress) and event.done == 10:
                 os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.getsignal(signal.SIGINT)  # a shell may have it ignored in what it starts in the background
     with pytest.raises(Stopped, match="goes on from here"):
         run_recipe(recipe, store, sinks=[Interrupt()])
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     listen = Listen()
     run_recipe(recipe, store, sinks=[listen])
     done = [event.done for event in listen.heard if isinstance(event, events.Progress)]
