@@ -117,3 +117,14 @@ def test_ids_must_be_unique_over_all_shards(tmp_path: Path, monkeypatch: pytest.
     source = {"kind": "jsonl", "path": str(tmp_path), "id_field": "id"}
     with pytest.raises(DataError, match=r"'one'.*ids must be unique"):
         make(tmp_path, tmp_path / "work", source=source)
+
+
+def test_work_left_by_another_cut_of_the_source_is_done_again(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = make(texts, tmp_path / "whole")
+    monkeypatch.setattr(pipeline, "SHARD", 1)
+    with pytest.raises(KeyboardInterrupt):
+        make(texts, tmp_path / "left", Counting(13))
+    monkeypatch.undo()
+    assert make(texts, tmp_path / "left") == whole

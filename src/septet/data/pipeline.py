@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -196,7 +197,7 @@ def filter_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, A
         docs = _trusted(Path(settings["folder"], f"phase-{settings['phase'] - 1}", f"{stem}.jsonl"))
     tallies: list[Tally] = []
     if settings["before"] is not None:
-        began = _survey(settings["before"])
+        began = _survey(settings["before"], folders)
         tally = Tally(began.kind, dropped, sizes)
         tallies.append(tally)
         verdicts = _verdicts(Path(settings["folder"], f"phase-{settings['phase'] - 1}"))
@@ -214,7 +215,7 @@ def filter_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, A
         docs = _measured(docs, result, folder / f"{stem}.groups.jsonl", sizes)
         write_documents(folder / f"{stem}.jsonl", _leaving(docs, sizes))
     else:
-        looked = _looked(docs, _survey(settings["after"]), folder / stem, shard["number"] << SHIFT)
+        looked = _looked(docs, _survey(settings["after"], folders), folder / stem, shard["number"] << SHIFT)
         write_documents(folder / f"{stem}.jsonl", _leaving(looked, sizes))
     write_rows(folder / f"{stem}.dropped.jsonl", dropped)
     result["tallies"] = [tally.content() for tally in tallies]
@@ -222,9 +223,10 @@ def filter_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, A
     return result
 
 
-def _survey(dump: dict[str, Any]) -> Survey:
+def _survey(dump: dict[str, Any], folders: Mapping[str, Path]) -> Survey:
     survey = Filter.parse(dump)
     assert isinstance(survey, Survey)
+    survey.given(folders)
     return survey
 
 
@@ -442,6 +444,7 @@ class Pipeline:
     def run(self) -> dict[str, Any]:
         """Run every phase over every shard."""
         shards = self.shards
+        self._begin_or_go_on(shards)
         total: dict[str, Any] = {"shards": len(shards), "stages": [], "bad": [], "bad_count": 0, "read": {}}
         phases = self.phases()
         for number, (before, filters, after) in enumerate(phases):
@@ -474,6 +477,16 @@ class Pipeline:
                 for path in (self.folder / f"phase-{number - 1}").glob("*[0-9].jsonl"):
                     path.unlink()  # what the next phase has read is not needed again
         return total
+
+    def _begin_or_go_on(self, shards: list[dict[str, Any]]) -> None:
+        """Drop what was done with another cut of the source (by another version of this program): its numbers mean other parts."""
+        path = self.folder / "shards.json"
+        if path.is_file() and json.loads(path.read_text(encoding="utf-8")) == shards:
+            return
+        for phase in self.folder.glob("phase-*"):
+            shutil.rmtree(phase)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, shards)
 
     def _add(self, total: dict[str, Any], result: dict[str, Any]) -> None:
         for row in result.get("bad", ()):
@@ -549,8 +562,6 @@ def _ranges(keys: int) -> list[tuple[int, int]]:
 
 def join_files(out: Path, parts: Iterable[Path]) -> None:
     """Write the files one after the other to `out`, atomically."""
-    import shutil
-
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:

@@ -115,7 +115,9 @@ def pack_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, Any
     part, number = shard["part"], shard["number"]
     done = Path(settings["state"], part, f"{number:05d}.json")
     if done.is_file():
-        return json.loads(done.read_text(encoding="utf-8"))
+        told = json.loads(done.read_text(encoding="utf-8"))
+        if told["shard"] == shard:  # another version of this program may have cut the file elsewhere
+            return told
     encoder, separator, pad = open_encoder(settings["tokenizer"])
     options = {"context": settings["context"], "separator": separator, "pad": pad, "vocabulary": encoder.size}
     writers: dict[str, Writer] = {}
@@ -143,7 +145,7 @@ def pack_shard(settings: dict[str, Any], shard: dict[str, Any]) -> dict[str, Any
     for which, name in enumerate(sorted(writers)):
         stem = f"{number:05d}-{which}"
         found[name] = {"stem": stem, **writers[name].write(done.with_name(stem))}
-    result = {"sources": found, "vocabulary": encoder.size, "bytes": size}
+    result = {"shard": shard, "sources": found, "vocabulary": encoder.size, "bytes": size}
     write_json(done, result)
     return result
 
