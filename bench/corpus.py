@@ -5,6 +5,8 @@ replaced so that the Jaccard similarity of their word 5-grams is known. Three me
 
 - `peer`: both tools apply the same rules (Gopher repetition, Gopher quality, exact, MinHash 14 x 8 over word 5-grams, one BPE) to
   the same documents with one process; runs alternate, and start-up counts. datatrove needs its own environment (--peer-python).
+  Seconds are those of the clock and those of the processor; the latter hold on a busy machine too. `--peer-only` measures nothing
+  else and keeps a result of its own: all of the text and 256 MB of copies take datatrove half an hour.
 - `caught`: how many planted pairs of each similarity our MinHash catches, beside the closed form and `datasketch`.
 - `growth`: 10, 50 and 250 MB with 1 and 2 processes: seconds, and the largest process's memory.
 
@@ -136,15 +138,16 @@ def recipe(folder: Path, source: Path, tokenizer: Path) -> Path:
     return path
 
 
-def timed(command: list[str], **environment: str) -> tuple[float, float, str]:
-    """Run a command; return its seconds, the largest memory of one of its processes in MB, and what it printed."""
+def timed(command: list[str], **environment: str) -> tuple[float, float, float, str]:
+    """Run a command; return its seconds, its processor's seconds, the memory of its largest process in MB, and what it printed."""
     watcher = (
         "import resource, subprocess, sys, time\n"
         "began = time.perf_counter()\n"
         "done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)\n"
         "print(done.stdout)\n"
-        "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
-        "print('WATCH', time.perf_counter() - began, peak / 1024 if sys.platform == 'linux' else peak / 2**20)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "peak = used.ru_maxrss / 1024 if sys.platform == 'linux' else used.ru_maxrss / 2**20\n"
+        "print('WATCH', time.perf_counter() - began, used.ru_utime + used.ru_stime, peak)\n"
         "sys.exit(done.returncode)\n"
     )
     done = subprocess.run(
@@ -159,7 +162,7 @@ def timed(command: list[str], **environment: str) -> tuple[float, float, str]:
             f"{' '.join(command)} ended with status {done.returncode}:\n{done.stdout[-3000:]}{done.stderr}"
         )
     told = done.stdout.rsplit("WATCH ", 1)[1].split()
-    return float(told[0]), float(told[1]), done.stdout
+    return float(told[0]), float(told[1]), float(told[2]), done.stdout
 
 
 def ours(folder: Path, source: Path, tokenizer: Path, processes: int) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def ours(folder: Path, source: Path, tokenizer: Path, processes: int) -> dict[st
         "--processes",
         str(processes),
     ]
-    seconds, memory, _ = timed(command, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    seconds, processor, memory, _ = timed(command, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     facts = {}
     for path in (home / "artifacts").glob("*/manifest.json"):
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -184,6 +187,7 @@ def ours(folder: Path, source: Path, tokenizer: Path, processes: int) -> dict[st
     shutil.rmtree(home)
     return {
         "seconds": seconds,
+        "processor_seconds": processor,
         "memory": memory,
         "steps": {kind: found["seconds"] for kind, found in facts.items()},
         "kept": facts["corpus"]["train_documents"],
@@ -195,9 +199,15 @@ def peer(folder: Path, source: Path, tokenizer: Path, python: str) -> dict[str, 
     work = folder / "peer"
     shutil.rmtree(work, ignore_errors=True)
     script = Path(__file__).parent / "peers" / "datatrove_corpus.py"
-    seconds, memory, printed = timed([python, str(script), str(source), str(tokenizer), str(work)])
+    seconds, processor, memory, printed = timed([python, str(script), str(source), str(tokenizer), str(work)])
     told = json.loads(printed.split("RESULT ", 1)[1].splitlines()[0])
-    return {"seconds": seconds, "memory": memory, "steps": told["seconds"], "tokens": told["tokens"]}
+    return {
+        "seconds": seconds,
+        "processor_seconds": processor,
+        "memory": memory,
+        "steps": told["seconds"],
+        "tokens": told["tokens"],
+    }
 
 
 def catching(data: Path, pairs: int) -> list[dict[str, Any]]:
@@ -260,6 +270,7 @@ def main() -> None:
     parser.add_argument("--peer-size", type=float, default=12, help="MB for the comparison")
     parser.add_argument("--pairs", type=int, default=3, help="alternating pairs of runs")
     parser.add_argument("--sizes", type=float, nargs="*", default=[10, 50, 250], help="MB for growth")
+    parser.add_argument("--peer-only", action="store_true", help="the comparison alone, kept as a result of its own")
     parser.add_argument("--planted", type=int, default=300, help="planted pairs at each similarity")
     options = parser.parse_args()
     if options.data is None:
@@ -267,91 +278,126 @@ def main() -> None:
     facts = machine()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        result: dict[str, Any] = {"caught": catching(options.data, options.planted)}
-        for row in result["caught"]:
-            print(json.dumps(row), flush=True)
-        # the tokenizer is made once, of the unique text
-        first = folder / "first"
-        prepare(options.data, first, 10 * MEGABYTE, 1.0)
-        home = folder / "home"
-        run = [sys.executable, "-m", "septet.cli", "--home", str(home)]
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        timed([*run, "corpus", "--source", json.dumps({"kind": "jsonl", "path": str(first)})], **environment)
-        timed([*run, "tokenizer", "--corpus", "corpus", "--size", "32000"], **environment)
-        tokenizer = next(home.glob("artifacts/*/tokenizer.json"))
-        rows: list[dict[str, Any]] = []
-        if options.peer_python:
-            source = folder / "both"
-            about = prepare(options.data, source, int(options.peer_size * MEGABYTE), 0.4)
-            mine, theirs = [], []
-            for number in range(options.pairs):
-                order = [
-                    lambda: mine.append(ours(folder, source, tokenizer, 1)),
-                    lambda: theirs.append(peer(folder, source, tokenizer, options.peer_python)),
-                ]
-                for one in order if number % 2 == 0 else reversed(order):
-                    one()
-                print(json.dumps({"ours": mine[-1], "datatrove": theirs[-1]}), flush=True)
-            speed = {
-                name: [about["bytes"] / MEGABYTE / run["seconds"] for run in runs]
-                for name, runs in (("ours", mine), ("datatrove", theirs))
-            }
-            ratio = median_ratio(speed["ours"], speed["datatrove"])
-            result["peer"] = {"text": about, "ours": mine, "datatrove": theirs, "ratio": ratio}
-            rows += [
-                {"what": f"{name}, one process", "MB a second": statistics.median(values),
-                 "MB of unique text a second": statistics.median(values) * about["unique_bytes"] / about["bytes"]}
-                for name, values in speed.items()
-            ]  # fmt: skip
-            rows.append(
-                {"what": "ours / datatrove", "ratio": ratio["ratio"], "low": ratio["low"], "high": ratio["high"]}
-            )
-        growth = []
-        for size in options.sizes:
-            source = folder / f"growth-{size:g}"
-            about = prepare(options.data, source, int(size * MEGABYTE), 1.0 if size <= 40 else 40 / size)
-            for processes in (1, 2):
-                found = ours(folder, source, tokenizer, processes)
-                growth.append({"text": about, "processes": processes, **found})
-                rows.append(
-                    {
-                        "what": f"{size:g} MB, {processes} process{'es' if processes > 1 else ''}",
-                        "seconds": found["seconds"],
-                        "MB a second": about["bytes"] / MEGABYTE / found["seconds"],
-                        "memory, MB": found["memory"],
-                    }
-                )
-                print(json.dumps(growth[-1]), flush=True)
-            shutil.rmtree(source)
-        result["growth"] = growth
+        caught_rows = [] if options.peer_only else catching(options.data, options.planted)
+        tokenizer = vocabulary(options.data, folder)
+        rows, peers = beside(options, folder, tokenizer) if options.peer_python else ([], {})
+        growth_rows, growth = ([], []) if options.peer_only else growing(options, folder, tokenizer)
     known = {}
     for package in ("tokenizers", "tiktoken", "numpy", "datasketch"):
         try:
             known[package] = version(package)
         except PackageNotFoundError:
             continue
-    planted = [
-        {"what": f"planted pairs at {row['similarity']:.2f}", "caught": row["caught"], "closed form": row["closed form"],
-         "datasketch": row["datasketch"], "pairs": row["pairs"]}
-        for row in result["caught"] if "similarity" in row
-    ]  # fmt: skip
-    last = result["caught"][-1]
-    planted.append(
-        {"what": f"{last['different documents']} different documents", "wrongly caught": last["wrongly caught"]}
-    )
+    about = "Gopher repetition and quality, exact and MinHash de-duplication, one BPE of 32,000 tokens, packing; start-up counts. "
+    common = {"machine": facts, "versions": known}
+    if options.peer_only:
+        text = peers["peer"]["text"]
+        megabytes, unique = text["bytes"] / MEGABYTE, text["unique_bytes"] / MEGABYTE
+        write(
+            "corpus-peer",
+            {
+                "title": "Preparing a whole corpus, beside datatrove",
+                "about": f"{about}{megabytes:.0f} MB: {unique:.0f} MB of text below pretraining/, and copies of it with words "
+                "replaced. Rates count the processor's seconds, in one process, so that other work on the machine does not enter.",
+                "command": f"make bench BENCH=corpus ARGS='--peer-only --peer-size {options.peer_size:g} --pairs {options.pairs}'",
+                "rows": rows,
+                **common,
+                **peers,
+            },
+        )
+        return
     write(
         "corpus",
         {
             "title": "Preparing a corpus",
-            "about": "Gopher repetition and quality, exact and MinHash de-duplication, one BPE of 32,000 tokens, packing; start-up "
-            "included. Memory is that of the largest process.",
+            "about": f"{about}Memory is that of the largest process.",
             "command": "make bench BENCH=corpus",
-            "rows": rows + planted,
-            "machine": facts,
-            "versions": known,
-            **result,
+            "rows": rows + growth_rows + planted(caught_rows),
+            **common,
+            "caught": caught_rows,
+            **peers,
+            "growth": growth,
         },
     )
+
+
+def vocabulary(data: Path, folder: Path) -> Path:
+    """Train the tokenizer that both sides use, once, on 10 MB of the text; return its file."""
+    first = folder / "first"
+    prepare(data, first, 10 * MEGABYTE, 1.0)
+    home = folder / "home"
+    run = [sys.executable, "-m", "septet.cli", "--home", str(home)]
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    timed([*run, "corpus", "--source", json.dumps({"kind": "jsonl", "path": str(first)})], **environment)
+    timed([*run, "tokenizer", "--corpus", "corpus", "--size", "32000"], **environment)
+    return next(home.glob("artifacts/*/tokenizer.json"))
+
+
+def beside(options: argparse.Namespace, folder: Path, tokenizer: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Run ours and datatrove in alternation on the same documents; return rows for people and the raw figures."""
+    source = folder / "both"
+    about = prepare(options.data, source, int(options.peer_size * MEGABYTE), 0.4)
+    mine: list[dict[str, Any]] = []
+    theirs: list[dict[str, Any]] = []
+    for number in range(options.pairs):
+        order = [
+            lambda: mine.append(ours(folder, source, tokenizer, 1)),
+            lambda: theirs.append(peer(folder, source, tokenizer, options.peer_python)),
+        ]
+        for one in order if number % 2 == 0 else reversed(order):
+            one()
+        print(json.dumps({"ours": mine[-1], "datatrove": theirs[-1]}), flush=True)
+    clock = "processor_seconds"
+    speed = {
+        name: [about["bytes"] / MEGABYTE / run[clock] for run in runs]
+        for name, runs in (("ours", mine), ("datatrove", theirs))
+    }
+    ratio = median_ratio(speed["ours"], speed["datatrove"])
+    rows: list[dict[str, Any]] = [
+        {"what": f"{name}, one process", "MB a second": statistics.median(values),
+         "MB of unique text a second": statistics.median(values) * about["unique_bytes"] / about["bytes"]}
+        for name, values in speed.items()
+    ]  # fmt: skip
+    rows.append({"what": "ours / datatrove", "ratio": ratio["ratio"], "low": ratio["low"], "high": ratio["high"]})
+    return rows, {"peer": {"text": about, "ours": mine, "datatrove": theirs, "ratio": ratio}}
+
+
+def growing(
+    options: argparse.Namespace, folder: Path, tokenizer: Path
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Time and memory for growing amounts of text with one process and two; return rows for people and the raw figures."""
+    rows, growth = [], []
+    for size in options.sizes:
+        source = folder / f"growth-{size:g}"
+        about = prepare(options.data, source, int(size * MEGABYTE), 1.0 if size <= 40 else 40 / size)
+        for processes in (1, 2):
+            found = ours(folder, source, tokenizer, processes)
+            growth.append({"text": about, "processes": processes, **found})
+            rows.append(
+                {
+                    "what": f"{size:g} MB, {processes} process{'es' if processes > 1 else ''}",
+                    "seconds": found["seconds"],
+                    "MB a second": about["bytes"] / MEGABYTE / found["seconds"],
+                    "memory, MB": found["memory"],
+                }
+            )
+            print(json.dumps(growth[-1]), flush=True)
+        shutil.rmtree(source)
+    return rows, growth
+
+
+def planted(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows for people about what near-duplicate removal catches."""
+    rows: list[dict[str, Any]] = [
+        {"what": f"planted pairs at {row['similarity']:.2f}", "caught": row["caught"], "closed form": row["closed form"],
+         "datasketch": row["datasketch"], "pairs": row["pairs"]}
+        for row in found if "similarity" in row
+    ]  # fmt: skip
+    last = found[-1]
+    rows.append(
+        {"what": f"{last['different documents']} different documents", "wrongly caught": last["wrongly caught"]}
+    )
+    return rows
 
 
 if __name__ == "__main__":
