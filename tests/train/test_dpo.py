@@ -37,7 +37,7 @@ def test_a_number_worked_by_hand(monkeypatch):
     chosen, rejected = objective.rewards(compared)
     assert (chosen.item(), rejected.item()) == (pytest.approx(0.2), pytest.approx(-0.1))
     pairs, _ = prepare(pair_rows(1))
-    batch = objective.prepare(pairs, tiny_tokenizer(), np.random.default_rng(0))
+    batch = objective.prepare(pairs, tiny_tokenizer(), [])
     monkeypatch.setattr(Dpo, "compare", lambda *_: compared)
     terms = objective.loss(batch, None, {})
     assert terms["dpo"].sum.item() == pytest.approx(0.5543552, abs=1e-6)
@@ -73,7 +73,7 @@ def test_a_second_implementation_agrees_loss_and_gradient():
     model = adapted(shaken=True)
     pairs, _ = prepare(rows)
     objective = Dpo(beta=0.3)
-    batch = objective.prepare(pairs, model.tokenizer, np.random.default_rng(0))
+    batch = objective.prepare(pairs, model.tokenizer, [])
     assert batch.inputs["input_ids"].shape[0] < 10, "sequences are packed"
     term = objective.loss(batch, model, {})["dpo"]
     term.sum.backward()
@@ -92,7 +92,7 @@ def test_the_first_loss_is_ln_2():
     pairs, _ = prepare(pair_rows(6))
     objective = Dpo()
     model.module.train()
-    terms = objective.loss(objective.prepare(pairs, model.tokenizer, np.random.default_rng(0)), model, {})
+    terms = objective.loss(objective.prepare(pairs, model.tokenizer, []), model, {})
     assert terms["dpo"].sum.item() / 6 == pytest.approx(math.log(2), abs=1e-7)
     assert terms["margin"].sum.item() == 0.0
     terms["dpo"].sum.backward()
@@ -105,22 +105,22 @@ def test_reference_figures_computed_beforehand_give_the_same_loss():
     from dataclasses import replace
 
     pairs, _ = prepare(pair_rows(4))
-    objective, rng = Dpo(), np.random.default_rng(0)
+    objective = Dpo()
     base = tiny_model()
-    values = logps(objective.prepare(pairs, base.tokenizer, rng), base).tolist()
+    values = logps(objective.prepare(pairs, base.tokenizer, []), base).tolist()
     known = [replace(pair, reference=(values[n], values[4 + n])) for n, pair in enumerate(pairs)]
     model = adapted(shaken=True)
-    live = objective.loss(objective.prepare(pairs, model.tokenizer, rng), model, {})["dpo"]
-    stored = objective.loss(objective.prepare(known, model.tokenizer, rng), model, {})["dpo"]
+    live = objective.loss(objective.prepare(pairs, model.tokenizer, []), model, {})["dpo"]
+    stored = objective.loss(objective.prepare(known, model.tokenizer, []), model, {})["dpo"]
     assert live.sum.item() == pytest.approx(stored.sum.item(), rel=1e-5)
 
 
 def test_splitting_a_batch_changes_nothing():
     model = adapted(shaken=True)
     pairs, _ = prepare(pair_rows(5))
-    objective, rng = Dpo(), np.random.default_rng(0)
-    whole = objective.loss(objective.prepare(pairs, model.tokenizer, rng), model, {})
-    parts = [objective.loss(objective.prepare([pair], model.tokenizer, rng), model, {}) for pair in pairs]
+    objective = Dpo()
+    whole = objective.loss(objective.prepare(pairs, model.tokenizer, []), model, {})
+    parts = [objective.loss(objective.prepare([pair], model.tokenizer, []), model, {}) for pair in pairs]
     for name in ("dpo", "accuracy", "margin"):
         assert whole[name].sum.item() == pytest.approx(sum(part[name].sum.item() for part in parts), rel=1e-4)
 

@@ -37,7 +37,7 @@ def test_it_learns_a_pattern(tmp_path):
 def test_the_first_loss_is_transformers_own(tmp_path):
     rows = [row for row in tiny_rows(masked=False) if row.used == 32][:4]
     model, reference = tiny_model(), tiny_model()
-    batch = CausalLM().prepare(rows, TOKENIZER, np.random.default_rng(0))
+    batch = CausalLM().prepare(rows, TOKENIZER, [])
     logits = reference.module(input_ids=batch.inputs["input_ids"], position_ids=batch.inputs["position_ids"]).logits
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
     plan = Plan(steps=1, learning_rate=1e-3, precision="float32")
@@ -53,7 +53,7 @@ def test_one_step_is_torchs_adamw_on_the_clipped_gradient(tmp_path):
     optimizer = torch.optim.AdamW(
         reference.module.parameters(), lr=1e-2, betas=(0.9, 0.95), eps=1e-3, weight_decay=0.0, foreach=False
     )
-    batch = CausalLM().prepare(Batches(rows, 4, seed=0).next(), TOKENIZER, np.random.default_rng(0))
+    batch = CausalLM().prepare(Batches(rows, 4, seed=0).next(), TOKENIZER, [])
     logits = reference.module(input_ids=batch.inputs["input_ids"], position_ids=batch.inputs["position_ids"]).logits
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten()).backward()
     torch.nn.utils.clip_grad_norm_(reference.module.parameters(), 0.1)
@@ -140,8 +140,8 @@ class Two(Objective):
 
     needs = frozenset({"reference"})
 
-    def prepare(self, rows, tokenizer, rng):
-        batch = CausalLM().prepare(rows, tokenizer, rng)
+    def prepare(self, rows, tokenizer, rngs):
+        batch = CausalLM().prepare(rows, tokenizer, rngs)
         batch.weights["rows"] = float(len(rows))
         return batch
 
@@ -188,9 +188,9 @@ def test_coupled_batches_are_never_split(tmp_path):
     sizes = []
 
     class Counting(Coupled):
-        def prepare(self, rows, tokenizer, rng):
+        def prepare(self, rows, tokenizer, rngs):
             sizes.append(len(rows))
-            return super().prepare(rows, tokenizer, rng)
+            return super().prepare(rows, tokenizer, rngs)
 
     plan = Plan(steps=2, learning_rate=1e-3, micro_rows=1)
     fit(tiny_model(), Counting(), Batches(tiny_rows(), 4), plan, work=work_in(tmp_path))

@@ -40,7 +40,7 @@ def test_the_loss_is_that_of_each_conversation_alone():
     model = tiny_model()
     samples, _ = prepare(chat_rows(7))
     objective = Supervised()
-    batch = objective.prepare(samples, model.tokenizer, np.random.default_rng(0))
+    batch = objective.prepare(samples, model.tokenizer, [])
     assert batch.inputs["input_ids"].shape[0] < 7, "conversations are packed"
     term = objective.loss(batch, model, {})["nll"]
     total, count = 0.0, 0
@@ -57,9 +57,9 @@ def test_the_loss_is_that_of_each_conversation_alone():
 def test_splitting_a_batch_changes_nothing():
     model = tiny_model()
     samples, _ = prepare(chat_rows(6))
-    objective, rng = Supervised(), np.random.default_rng(0)
-    whole = objective.loss(objective.prepare(samples, model.tokenizer, rng), model, {})["nll"]
-    parts = [objective.loss(objective.prepare([s], model.tokenizer, rng), model, {})["nll"] for s in samples]
+    objective = Supervised()
+    whole = objective.loss(objective.prepare(samples, model.tokenizer, []), model, {})["nll"]
+    parts = [objective.loss(objective.prepare([s], model.tokenizer, []), model, {})["nll"] for s in samples]
     assert whole.weight == sum(part.weight for part in parts)
     assert whole.sum.item() == pytest.approx(sum(part.sum.item() for part in parts), rel=1e-5)
 

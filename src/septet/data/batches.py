@@ -17,7 +17,7 @@ import numpy as np
 
 from septet.core.errors import DataError
 
-__all__ = ["Batches", "Stream"]
+__all__ = ["Batches", "Partnered", "Stream"]
 
 
 class Stream(Protocol):
@@ -60,3 +60,21 @@ class Batches:
     def restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.place = int(state["epoch"]), int(state["place"])
         self._order = self._permutation(self.epoch)
+
+
+class Partnered:
+    """Batches of pairs (row, other row): a row of one stream and one of another, which is elsewhere in the same text."""
+
+    def __init__(self, rows: Stream, others: Stream) -> None:
+        self.rows, self.others = rows, others
+
+    def next(self) -> list[tuple[Any, Any]]:
+        """Return the next pairs."""
+        return list(zip(self.rows.next(), self.others.next(), strict=True))
+
+    def state(self) -> dict[str, Any]:
+        return {"rows": self.rows.state(), "others": self.others.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.rows.restore(state["rows"])
+        self.others.restore(state["others"])

@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +275,6 @@ class Ready:
         mixture = Mixture.model_validate(artifact.step["mixture"])
         return cls(packed, Packed(artifact.path, "held_out"), mixture.order(packed.sizes()))
 
-    def batches(self, size: int) -> Mixed:
-        """Batches of `size` rows, from the first place of the mixture on."""
-        return Mixed(self.packed, self.order, size)
+    def batches(self, size: int, *, turn: int = 0) -> Mixed:
+        """Batches of `size` rows, from the first place of the mixture on; another `turn` gives another order."""
+        return Mixed(self.packed, replace(self.order, seed=self.order.seed + turn), size)

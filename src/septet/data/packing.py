@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["IGNORE", "PackReport", "Row", "Sample", "best_fit", "pack", "text_sample", "text_samples"]
+from septet.core.errors import DataError
+
+__all__ = ["IGNORE", "PackReport", "Row", "Sample", "best_fit", "pack", "separator_of", "text_sample", "text_samples"]
 
 IGNORE = -100
 
@@ -62,6 +64,19 @@ def text_sample(tokens: Sequence[int], *, separator: int) -> Sample:
     """Return the sample of a document: separator, tokens, separator, every token predicted from those before it."""
     line = np.concatenate([[separator], np.asarray(tokens, dtype=np.int32), [separator]]).astype(np.int32)
     return Sample(line[:-1], line[1:])
+
+
+def separator_of(tokenizer: Any) -> int:
+    """Return the token that stands between documents: the one that ends a text, or in BERT's tokenizers the separator."""
+    found = tokenizer.eos_token_id
+    if found is None:
+        found = getattr(tokenizer, "sep_token_id", None)
+    if found is None:
+        raise DataError(
+            "the tokenizer has no token that ends a text (eos) and none that separates texts (sep), one of which stands between "
+            "documents; make one with `family: none` or a model's family."
+        )
+    return int(found)
 
 
 def best_fit(sizes: Sequence[int], room: int) -> list[list[int]]:
@@ -141,4 +156,5 @@ def text_samples(texts: Iterable[str], tokenizer: Any) -> Iterator[Sample]:
 def _samples(texts: list[str], tokenizer: Any) -> Iterator[Sample]:
     # long documents are cut later, so the tokenizer's warning about its longest sequence would mislead
     found = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-    return (text_sample(tokens, separator=tokenizer.eos_token_id) for tokens in found)
+    separator = separator_of(tokenizer)
+    return (text_sample(tokens, separator=separator) for tokens in found)

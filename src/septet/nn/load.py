@@ -8,12 +8,14 @@ What it is not: a downloader. The folder is on this machine; a hub name is resol
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from septet.core.errors import DataError
+from septet.nn.architecture import Architecture, architecture_of, auto_class
 from septet.nn.device import pick_device
 from septet.nn.model import Model, quiet_bars
 
@@ -61,14 +63,20 @@ def open_tokenizer(folder: str | Path) -> Any:
         raise DataError(f"its tokenizer does not open: {error}", file=folder) from error
 
 
-def open_model(folder: str | Path, *, device: str = "auto", dtype: torch.dtype | str = torch.float32) -> Model:
-    """Open a causal language model and its tokenizer from a folder, in evaluation mode.
+def open_model(
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    dtype: torch.dtype | str = torch.float32,
+    architectures: Collection[Architecture] = ("decoder",),
+    pairs: bool = False,
+) -> Model:
+    """Open a language model and its tokenizer from a folder, in evaluation mode.
 
-    dtype: the type of the weights; float32 to train (master weights), "auto" for the file's own.
-    Raises DataError naming what is missing.
+    dtype: the type of the weights; float32 to train (master weights), "auto" for the file's own. architectures: those that will
+    do; most uses need a decoder, which writes. pairs: with BERT's head that judges two segments, drawn anew where the folder has
+    none. Raises DataError naming what is missing, or what the folder holds instead.
     """
-    from transformers import AutoModelForCausalLM  # 2 s to import
-
     folder = Path(folder)
     config = open_config(folder)
     if not any(folder.glob("*.safetensors")):
@@ -79,15 +87,20 @@ def open_model(folder: str | Path, *, device: str = "auto", dtype: torch.dtype |
             else ""
         )
         raise DataError(f"it has no weights in safetensors (*.safetensors).{found}", file=folder)
+    architecture = architecture_of(config)
+    if architecture not in architectures:
+        raise DataError(
+            f"it is a model of the architecture '{architecture}' (model_type '{config['model_type']}'), and here "
+            f"{' or '.join(repr(name) for name in architectures)} is needed.",
+            file=folder,
+        )
     tokenizer = open_tokenizer(folder)
     quiet_bars()
     try:
-        module = AutoModelForCausalLM.from_pretrained(
+        module = auto_class(architecture, pairs=pairs).from_pretrained(
             str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
     except Exception as error:  # whatever a foreign file makes the library raise, the folder is at fault
         kind = config["model_type"]
-        raise DataError(
-            f"it does not open as a causal language model (model_type '{kind}'): {error}", file=folder
-        ) from error
+        raise DataError(f"it does not open as a language model (model_type '{kind}'): {error}", file=folder) from error
     return Model(module.eval(), tokenizer, device=pick_device(device))

@@ -145,12 +145,9 @@ def _no_dropout(model: Model) -> None:
 def _batches(
     model: Model, objective: PairObjective, pairs: Sequence[Pair], settled: Settled, *, size: int = 32
 ) -> Iterator[tuple[Sequence[Pair], Batch]]:
-    import numpy as np
-
-    rng = np.random.default_rng(0)
     for start in range(0, len(pairs), size):
         some = pairs[start : start + size]
-        yield some, objective.prepare(some, model.tokenizer, rng).to(settled.device)
+        yield some, objective.prepare(some, model.tokenizer, []).to(settled.device)
 
 
 def _with_reference(model: Model, objective: PairObjective, pairs: Sequence[Pair], settled: Settled) -> list[Pair]:

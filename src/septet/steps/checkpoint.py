@@ -1,7 +1,8 @@
 """checkpoint: takes a Hugging Face model folder from this machine into the store, as a model like any other.
 
-It must open as a causal language model, from safetensors, without code of its own. Chat tokens that the tokenizer lacks are added,
-each beginning as the mean of the embeddings that are there; the weights are otherwise unchanged.
+It must open as a language model (a decoder, an encoder with a head for masked words, XLNet, an encoder-decoder), from safetensors,
+without code of its own. Chat tokens that a decoder's tokenizer lacks are added, each beginning as the mean of the embeddings that
+are there; the weights are otherwise unchanged.
 
 What it is not: a download. Fetch the folder first.
 
@@ -32,18 +33,20 @@ class Checkpoint(Step):
     folder: InputPath
     """A folder with config.json, *.safetensors and the tokenizer's files."""
     chat_tokens: bool = True
-    """Add the chat tokens that the tokenizer lacks."""
+    """Add the chat tokens that the tokenizer lacks; to decoders only, since others do not chat."""
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
-        """Errors: DataError naming what the folder lacks, or that its architecture is not a causal language model."""
+        """Errors: DataError naming what the folder lacks, or that it does not open as a language model."""
+        from septet.nn.architecture import ARCHITECTURES
         from septet.nn.load import open_model
 
-        model = open_model(self.folder, device="cpu", dtype="auto")
-        if model.tokenizer.eos_token_id is None:
+        model = open_model(self.folder, device="cpu", dtype="auto", architectures=ARCHITECTURES)
+        writes = model.architecture == "decoder"
+        if writes and model.tokenizer.eos_token_id is None:
             raise DataError(
                 "its tokenizer has no end-of-text token (eos_token), so no text would ever end.", file=self.folder
             )
-        added = add_tokens(model) if self.chat_tokens else []
+        added = add_tokens(model) if self.chat_tokens and writes else []
         if added:
             work.log(
                 f"The tokenizer lacked {', '.join(added)}; added, each beginning as the mean of the embeddings. "
@@ -52,7 +55,8 @@ class Checkpoint(Step):
         model.save(work.out)
         return {
             "parameters": model.num_parameters(),
-            "architecture": model.config.model_type,
+            "architecture": model.architecture,
+            "model_type": model.config.model_type,
             "vocabulary": len(model.tokenizer),
             "context": model.context,
             "dtype": str(next(model.module.parameters()).dtype).removeprefix("torch."),

@@ -1,10 +1,11 @@
-"""pretrain: trains a language model from scratch on a corpus; one dial, depth, derives the rest.
+"""pretrain: trains a language model on a corpus, from scratch or on from another; one dial, depth, derives the rest.
 
-Documents are packed into rows and do not see each other. Weights and optimizer states are float32, the arithmetic bfloat16 where
-the processor has it. What was derived is printed; every derived value can be given instead. Length is counted in tokens, so a
-slower machine trains the same model.
+Three architectures learn here, each by its own objectives: decoders (gpt2, llama, falcon), encoders (bert, roberta; xlnet, which
+reads in drawn orders), encoder-decoders (t5, bart). Documents are packed into rows and do not see each other. Weights and optimizer
+states are float32, the arithmetic bfloat16 where the processor has it. What was derived is printed; every derived value can be given
+instead. Length is counted in tokens, so a slower machine trains the same model.
 
-What it is not: fine-tuning; a model that exists already goes through `finetune`.
+What it is not: fine-tuning; what a model should answer is taught by `finetune`.
 
     septet pretrain --corpus text --tokenizer vocab --family llama --depth 4
 """
@@ -13,22 +14,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from septet.core import registry
 from septet.core.artifact import Artifact, Fact
-from septet.core.component import CorpusRef, PackedRef, TokenizerRef
+from septet.core.component import CorpusRef, ModelRef, PackedRef, TokenizerRef
 from septet.core.errors import ComponentError, DataError
 from septet.core.step import Step, Work
 from septet.data.documents import read_documents, write_rows
 from septet.nn.families.llama import Llama
-from septet.nn.family import Dial, Family
+from septet.nn.family import Dial, Family, family_of
 from septet.train.objective import Objective
-from septet.train.objectives.causal_lm import CausalLM
 
 if TYPE_CHECKING:
+    import torch
+
+    from septet.data.batches import Stream
     from septet.data.packed import Ready
+    from septet.nn.model import Model
     from septet.train.plan import Plan
 
 __all__ = ["Pretrain", "curve_rows"]
@@ -38,27 +45,58 @@ MOST_EPOCHS = 4
 2023, arXiv:2305.16264), and on a small corpus more of it is learned by heart: over 27,000 tokens of our guides, 4, 8 and 16 passes
 gave 1.84, 1.92 and 2.64 bits per byte of held-out text. A length that is given is taken as it is."""
 
+FEED_FORWARD = ("intermediate_size", "n_inner", "ffn_hidden_size", "d_inner", "d_ff", "encoder_ffn_dim")
+"""What the configurations of transformers call the inner width of the feed-forward part."""
+
 WATCHED_ROWS = 64
 """Held-out rows that are evaluated while training; the last evaluation takes them all."""
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a training begins with: a family and a tokenizer, or the folder of a model that is continued."""
+
+    family: Family
+    objective: Objective
+    tokenizer: Any
+    dial: Dial
+    folder: Path | None
+
+    def model(self, dial: Dial, device: torch.device) -> Model:
+        """Return the model: weights drawn anew for this dial, or those of the folder."""
+        from septet.nn.architecture import ARCHITECTURES
+        from septet.nn.load import open_model
+        from septet.nn.model import Model
+
+        if self.folder is not None:
+            model = open_model(self.folder, device=str(device), architectures=ARCHITECTURES, pairs=self.objective.pairs)
+            model.module.train()
+            return model
+        # positions may be relative, and then only the tokenizer can say for how long a text the model was made
+        self.tokenizer.model_max_length = dial.context
+        config = self.family.config(dial, self.tokenizer)
+        return Model(self.family.build(config, pairs=self.objective.pairs), self.tokenizer, device=device)
+
+
 class Pretrain(Step):
-    """Train a language model from scratch."""
+    """Train a language model on a corpus."""
 
     produces: ClassVar[str] = "model"
 
     corpus: CorpusRef
     """The corpus: its training part is learned, its held-out part only measured."""
-    tokenizer: TokenizerRef
-    """The tokenizer, whose files become part of the model."""
+    tokenizer: TokenizerRef | None = None
+    """The tokenizer, whose files become part of the model; a model that is continued brings its own."""
+    continue_from: ModelRef | None = None
+    """A model to train on, in place of weights drawn anew; its family and sizes are what they are."""
     packed: PackedRef | None = None
     """Rows that `pack` made of this corpus with this tokenizer: they are read from disk, in the order of their mixture."""
     family: Family = Llama()
     """The architecture."""
     depth: int = Field(default=4, ge=1, le=128)
     """Number of layers: the dial from which everything below is derived."""
-    objective: Objective = CausalLM()
-    """What is minimised."""
+    objective: Objective | None = None
+    """What is minimised; unless given, what the family was made for."""
     seed: int = Field(default=0, ge=0)
     """Draws the first weights and the order of the rows."""
     width: int | None = Field(default=None, ge=2)
@@ -86,63 +124,73 @@ class Pretrain(Step):
     compile: bool = False
     """Compile the model with torch.compile; needs a C++ compiler on the machine."""
 
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if (self.tokenizer is None) == (self.continue_from is None):
+            raise ValueError(
+                "give 'tokenizer' to train from scratch, or 'continue_from' to train a model on; not both, not neither."
+            )
+        if self.continue_from is not None:
+            given = [name for name in ("width", "heads", "feed_forward") if getattr(self, name) is not None]
+            if given:
+                raise ValueError(
+                    f"{', '.join(given)}: the model that is continued has its sizes already; leave this out."
+                )
+        return self
+
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: DataError for a corpus without training text; DivergedError when the loss is no longer a number."""
-        from transformers import AutoModelForCausalLM  # 2 s; the command line does without
-
-        from septet.data.batches import Batches
-        from septet.data.packing import pack, text_samples
-        from septet.nn.load import open_tokenizer
-        from septet.nn.model import Model
+        from septet.data.batches import Batches, Partnered  # torch and transformers: 3 s
+        from septet.data.layout import pieces
+        from septet.data.packing import pack, separator_of, text_samples
         from septet.train.loop import evaluate, fit
         from septet.train.runtime import seed_all, settle
 
-        if self.objective.needs:
-            raise ComponentError(
-                f"the objective '{self.objective.kind}' needs {', '.join(sorted(self.objective.needs))}, which pre-training from "
-                "scratch does not have. Use 'causal-lm' here, and this objective in 'align'."
-            )
-        tokenizer = open_tokenizer(inputs["tokenizer"].path)
-        if tokenizer.eos_token_id is None:
-            raise DataError(
-                "the tokenizer has no end-of-text token (eos), which stands between documents; make one with "
-                "`family: none` or a decoder's family.",
-                file=inputs["tokenizer"].path,
-            )
-        dial = self.derive(len(tokenizer))
+        settled = settle(work.runtime, precision=self.precision)
+        seed_all(self.seed)
+        start = self._start(inputs)
+        objective, tokenizer, dial = start.objective, start.tokenizer, start.dial
         folder = inputs["corpus"].path
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        held_rows: list[Any]
         held_texts = [doc.text for doc in read_documents(folder / "held_out.jsonl")]
         if "packed" in inputs:
-            dial, ready = self._ready(dial, inputs)
+            dial, ready = self._ready(dial, inputs, objective)
             packed, held_packed, held_rows = ready.packed.report(), ready.held_out.report(), list(ready.held_out.rows())
         else:
             texts = [doc.text for doc in read_documents(folder / "train.jsonl")]
             if not texts:
                 raise DataError("the corpus has no training text. Hold out less, or give more text.", file=folder)
-            rows, packed = pack(text_samples(texts, tokenizer), dial.context, pad=pad)
-            held_rows, held_packed = pack(text_samples(held_texts, tokenizer), dial.context, pad=pad)
+            room = dial.context - objective.around
+            rows, packed = pack(text_samples(texts, tokenizer), room, pad=pad)
+            held_rows, held_packed = pack(text_samples(held_texts, tokenizer), room, pad=pad)
         if self.tokens is None:
             dial = dial.with_(tokens=min(dial.tokens, max(dial.batch_tokens, MOST_EPOCHS * packed.targets)))
 
-        settled = settle(work.runtime, precision=self.precision)
-        seed_all(self.seed)
-        module = AutoModelForCausalLM.from_config(self.family.config(dial, tokenizer))
-        model = Model(module, tokenizer, device=settled.device)
+        model = start.model(dial, settled.device)
         plan = self.plan(dial)
         size = max(1, round(dial.batch_tokens / dial.context))
-        batches = ready.batches(size) if "packed" in inputs else Batches(rows, size, seed=self.seed)
+
+        def batches(turn: int) -> Stream:
+            return ready.batches(size, turn=turn) if "packed" in inputs else Batches(rows, size, seed=self.seed + turn)
+
+        # where each row comes with one from elsewhere in the text, those come in an order of their own
+        stream = Partnered(batches(0), batches(1)) if objective.partners else batches(0)
+        if objective.partners:
+            held_rows = list(zip(held_rows, held_rows[1:] + held_rows[:1], strict=True))
         facts: dict[str, Fact] = {
             "parameters": model.num_parameters(),
+            "architecture": model.architecture,
+            "objective": objective.kind,
             "derived": dial.facts(),
             "epochs": round(dial.tokens / max(1, packed.targets), 2),
             "packing": packed.facts(),
             "held_out_packing": held_packed.facts(),
         }
-        _tell(work, self, dial, facts, plan)
+        _tell(work, self, start, dial, facts, plan)
 
         watched = held_rows[:: max(1, math.ceil(len(held_rows) / WATCHED_ROWS))]
-        done = fit(model, self.objective, batches, plan, work=work, held_out=watched)
+        done = fit(model, objective, stream, plan, work=work, held_out=watched)
         facts |= {
             "steps": done.steps,
             "tokens": done.tokens,
@@ -152,34 +200,108 @@ class Pretrain(Step):
             **done.facts,
         }
         if held_rows:
-            last = evaluate(model, self.objective, held_rows, settled=settled, rows_at_once=plan.eval_rows)
-            size = sum(len(text.encode()) for text in held_texts)
+            last = evaluate(model, objective, held_rows, settled=settled, rows_at_once=plan.eval_rows)
             facts["held_out_loss"] = last
-            if "nll" in last:
-                # the end of a document is predicted too, and paid for
-                facts["bits_per_byte"] = last["nll"] * held_packed.targets / math.log(2) / size
+            figure = objective.measure(model, held_rows, last, settled=settled)
+            if figure is not None:
+                separator = separator_of(tokenizer)
+                plain = [row[0] if objective.partners else row for row in held_rows]
+                whole = sum(len(ids) for row in plain for ids in pieces(row, separator))
+                read = sum(len(text.encode()) for text in held_texts) * figure.tokens / whole
+                facts[figure.name] = figure.nats / math.log(2) / read
         model.save(work.out)
         write_rows(work.out / "curve.jsonl", curve_rows(done.curve))
         return facts
 
-    def _ready(self, dial: Dial, inputs: dict[str, Artifact]) -> tuple[Dial, Ready]:
-        """Return the dial with the context of the packed rows, and the rows."""
+    def _start(self, inputs: dict[str, Artifact]) -> Start:
+        """Return what the training begins with: family and tokenizer, or a model."""
+        from septet.nn.load import open_config, open_tokenizer
+
+        if self.continue_from is None:
+            tokenizer = open_tokenizer(inputs["tokenizer"].path)
+            dial = self.derive(len(tokenizer))
+            return Start(self.family, self._fitting(self.family, self.family.architecture), tokenizer, dial, None)
+        from transformers import AutoConfig  # 2 s; the command line does without
+
+        from septet.nn.architecture import architecture_of
+
+        folder = inputs["continue_from"].path
+        content = open_config(folder)
+        tokenizer = open_tokenizer(folder)
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        architecture = architecture_of(content)
+        family = family_of(content["model_type"], architecture)
+        return Start(
+            family, self._fitting(family, architecture), tokenizer, self._continued(config, family, tokenizer), folder
+        )
+
+    def _fitting(self, family: Family, architecture: str) -> Objective:
+        """Return the objective, given or the family's own; raises ComponentError where the architecture cannot learn it."""
+        objective = self.objective or Objective.parse(family.objective)
+        if objective.needs:
+            raise ComponentError(
+                f"the objective '{objective.kind}' needs {', '.join(sorted(objective.needs))}, which pre-training does not have. "
+                f"Use '{family.objective}' here, and this objective in 'align'."
+            )
+        if architecture not in objective.fits:
+            fitting = [
+                name
+                for name in registry.names(Objective.drawer)
+                if architecture in (other := registry.find(Objective.drawer, name, family=Objective)).fits
+                and not other.needs
+            ]
+            raise ComponentError(
+                f"objective: '{objective.kind}' is for the architecture {' or '.join(sorted(objective.fits))}, and the family "
+                f"'{family.kind}' is '{architecture}'. What fits: {', '.join(fitting)}."
+            )
+        return objective
+
+    def _continued(self, config: Any, family: Family, tokenizer: Any) -> Dial:
+        """Return the dial of a model that exists: its sizes, and a third of the peak rate that its depth would have anew."""
+        from septet.nn.model import longest
+
+        depth, limit = int(config.num_hidden_layers), longest(config, tokenizer)
+        if self.context is not None and self.context > limit:
+            raise ComponentError(
+                f"context: {self.context} is more than the {limit} tokens that the model's positions allow."
+            )
+        anew = family.dial(depth, vocabulary=len(tokenizer))
+        return replace(
+            anew,
+            width=int(config.hidden_size),
+            heads=int(config.num_attention_heads),
+            feed_forward=int(next(filter(None, (getattr(config, name, None) for name in FEED_FORWARD)), 0)),
+            context=self.context or min(limit, 1024),
+            learning_rate=self.learning_rate or anew.learning_rate / 3,
+            batch_tokens=self.batch_tokens or anew.batch_tokens,
+            tokens=self.tokens or anew.tokens,
+        )
+
+    def _ready(self, dial: Dial, inputs: dict[str, Artifact], objective: Objective) -> tuple[Dial, Ready]:
+        """Return the dial with the context of the packed rows and of what the objective puts around, and the rows."""
         from septet.data.packed import Ready
 
         artifact = inputs["packed"]
         for role in ("corpus", "tokenizer"):
+            if role not in inputs:
+                raise ComponentError(
+                    "packed: a model that is continued has a tokenizer of its own, and these rows were made with another. Leave "
+                    "packed out."
+                )
             if artifact.inputs[role] != inputs[role].id:
                 raise ComponentError(
                     f"packed: these rows were made with the {role} {artifact.inputs[role][:12]}, and {role} is "
                     f"{inputs[role].short}. Pack this {role}, or train with that one."
                 )
         ready = Ready.open(artifact)
-        if self.context not in (None, ready.packed.context):
+        context = ready.packed.context + objective.around
+        if self.context not in (None, context):
+            around = f" and {objective.kind} puts {objective.around} around a piece" if objective.around else ""
             raise ComponentError(
-                f"context: {self.context} is given and the packed rows have {ready.packed.context} tokens. Leave context out, or "
-                "pack with this one."
+                f"context: {self.context} is given, the packed rows have {ready.packed.context} tokens{around}. Leave context out, "
+                f"or pack with context: {(self.context or 0) - objective.around}."
             )
-        return dial.with_(context=ready.packed.context), ready
+        return dial.with_(context=context), ready
 
     def derive(self, vocabulary: int) -> Dial:
         """Return the family's dial with the fields that were given in place of the derived ones."""
@@ -226,13 +348,14 @@ def curve_rows(curve: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
         }
 
 
-def _tell(work: Work, step: Pretrain, dial: Dial, facts: dict[str, Any], plan: Plan) -> None:
+def _tell(work: Work, step: Pretrain, start: Start, dial: Dial, facts: dict[str, Any], plan: Plan) -> None:
     given = {name for name in dial.facts() if getattr(step, name, None) is not None}
     parts = [
         f"{name.replace('_', ' ')} {value:,g}{' (given)' if name in given else ''}"
         for name, value in dial.facts().items()
     ]
-    work.log(f"{step.family.kind}: {facts['parameters']:,} parameters; {', '.join(parts)}.")
+    begins = f"{start.family.kind}: " if start.folder is None else "Going on with a model of "
+    work.log(f"{begins}{facts['parameters']:,} parameters, objective {start.objective.kind}; {', '.join(parts)}.")
     packed = facts["packing"]
     work.log(
         f"{packed['samples']:,} documents, {packed['targets']:,} tokens in {packed['rows']:,} rows of {dial.context}, "

@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from septet.core.artifact import make_id
@@ -30,7 +29,7 @@ from septet.data.batches import Stream
 from septet.nn.model import Model
 from septet.train import optim
 from septet.train.checkpoint import Checkpoint
-from septet.train.objective import Batch, Objective, State
+from septet.train.objective import Batch, Objective, State, generators
 from septet.train.plan import Plan
 from septet.train.runtime import Settled, random_state, restore_random, seed_all, settle
 
@@ -96,12 +95,14 @@ def evaluate(
     was_training = model.module.training
     model.module.eval()
     # draws of `prepare` are the same at every evaluation, so that two differ only by the model
-    rng = np.random.default_rng(0)
+    rngs = generators(len(rows), 0)
     sums: dict[str, float] = {}
     weights: dict[str, float] = {}
     with torch.no_grad():
         for start in range(0, len(rows), rows_at_once):
-            batch = objective.prepare(rows[start : start + rows_at_once], model.tokenizer, rng).to(settled.device)
+            batch = objective.prepare(
+                rows[start : start + rows_at_once], model.tokenizer, rngs[start : start + rows_at_once]
+            ).to(settled.device)
             with settled.autocast():
                 terms = objective.loss(batch, model, state or {}, **dict(frozen or {}))
             for name, term in terms.items():
@@ -241,12 +242,12 @@ class _Run:
 
     def _window(self) -> list[Batch]:
         rows = self.batches.next()
-        rng = np.random.default_rng([self.plan.seed, self.step])
+        rngs = generators(len(rows), self.plan.seed, self.step)
         size = self.plan.micro_rows or len(rows)
         if self.objective.couples:
             size = len(rows)
         return [
-            self.objective.prepare(rows[start : start + size], self.model.tokenizer, rng)
+            self.objective.prepare(rows[start : start + size], self.model.tokenizer, rngs[start : start + size])
             for start in range(0, len(rows), size)
         ]
 

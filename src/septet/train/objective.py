@@ -23,8 +23,9 @@ if TYPE_CHECKING:  # torch takes 1.5 s to import, and a recipe with an objective
     from torch import Tensor
 
     from septet.nn.model import Model
+    from septet.train.runtime import Settled
 
-__all__ = ["Batch", "Objective", "State", "Term"]
+__all__ = ["Batch", "Figure", "Objective", "State", "Term", "generators"]
 
 State = dict[str, Any]
 """What an objective learns on the way (an adaptive coefficient, an average): tensors and JSON values, kept in checkpoints."""
@@ -61,22 +62,60 @@ class Batch:
         return replace(self, inputs=move(self.inputs), labels=labels, extra=move(self.extra))
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A named figure: the nats that a model spends on `tokens` tokens of text. The step turns it into bits per byte of that text.
+
+    bits_per_byte: the text's own likelihood, each token given those before it in some order. pseudo_bits_per_byte: each token
+    given all others. Other names end in _bits_per_byte and say what is given.
+    """
+
+    name: str
+    nats: float
+    tokens: int
+
+
+def generators(count: int, *seed: int, first: int = 0) -> list[Generator]:
+    """Return the generators of `count` rows, the first of them number `first`: the same whoever prepares a row."""
+    import numpy as np
+
+    return [np.random.default_rng([*seed, first + number]) for number in range(count)]
+
+
 class Objective(Component):
     """A loss over batches. Its terms are added with weight one each, after division by their own weights."""
 
     drawer: ClassVar[str] = "septet.train.objectives"
+    fits: ClassVar[frozenset[str]] = frozenset({"decoder"})
+    """The architectures that can learn it: decoder, encoder, permuted, encoder-decoder."""
+    pairs: ClassVar[bool] = False
+    """True where the model needs BERT's head that judges two segments."""
+    partners: ClassVar[bool] = False
+    """True where each row comes with a second one, drawn at random: a pair (row, other row)."""
+    around: ClassVar[int] = 0
+    """How many tokens it puts around a piece of text, at most; rows are packed shorter by so many."""
     couples: ClassVar[bool] = False
     """True where examples of a batch see each other (InfoNCE): such a batch is never split."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """Names of the frozen models that `loss` takes: reference, reward, teacher."""
 
     @abstractmethod
-    def prepare(self, rows: Sequence[Any], tokenizer: Any, rng: Generator) -> Batch:
-        """Make tensors of rows. Draw random numbers only from `rng`, row by row, so that splitting a batch changes nothing."""
+    def prepare(self, rows: Sequence[Any], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
+        """Make tensors of rows. What is drawn for a row comes from its own generator in `rngs`: however a batch is split, over
+        micro-batches or over processes, each row becomes the same."""
 
     @abstractmethod
     def loss(self, batch: Batch, model: Model, state: State, **frozen: Model) -> dict[str, Term]:
         """Return the terms by name; each weight equals `batch.weights[name]` (figures not minimised may have their own)."""
+
+    def measure(
+        self, model: Model, rows: Sequence[Any], last: Mapping[str, float], *, settled: Settled
+    ) -> Figure | None:
+        """Return a figure over held-out rows that does not depend on the tokenizer, or None where the objective defines none.
+
+        last: what `evaluate` found over the same rows. Called without gradient, in evaluation mode.
+        """
+        return None
 
     def start(self, model: Model) -> State:
         """Return the state before the first step; empty for most."""

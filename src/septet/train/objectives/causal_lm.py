@@ -10,19 +10,21 @@ What it is not: a choice of what is learned. The labels say that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from septet.data.packing import IGNORE, Row
-from septet.train.objective import Batch, Objective, State, Term
+from septet.data.layout import pieces
+from septet.data.packing import IGNORE, Row, separator_of
+from septet.train.objective import Batch, Figure, Objective, State, Term
 
 if TYPE_CHECKING:
     import torch
     from numpy.random import Generator
 
     from septet.nn.model import Model
+    from septet.train.runtime import Settled
 
 __all__ = ["CausalLM"]
 
@@ -30,7 +32,7 @@ __all__ = ["CausalLM"]
 class CausalLM(Objective):
     """Mean negative log-likelihood of the labels, in nats a token."""
 
-    def prepare(self, rows: Sequence[Row], tokenizer: Any, rng: Generator) -> Batch:
+    def prepare(self, rows: Sequence[Row], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
         """Stack rows [T] to int64 [B, T]; positions restart in each document, which keeps documents apart."""
         import torch  # 1.5 s, and a recipe with an objective in it is parsed without
 
@@ -46,6 +48,16 @@ class CausalLM(Objective):
             labels=labels,
             weights={"nll": float((labels != IGNORE).sum())},
             tokens=sum(row.used for row in rows),
+        )
+
+    def measure(
+        self, model: Model, rows: Sequence[Row], last: Mapping[str, float], *, settled: Settled
+    ) -> Figure | None:
+        """Bits per byte: every token given those before it; the end of a document is predicted too, and paid for."""
+        targets = sum(int((row.labels != IGNORE).sum()) for row in rows)
+        separator = separator_of(model.tokenizer)
+        return Figure(
+            "bits_per_byte", last["nll"] * targets, sum(len(ids) for row in rows for ids in pieces(row, separator))
         )
 
     def loss(self, batch: Batch, model: Model, state: State, **frozen: Model) -> dict[str, Term]:

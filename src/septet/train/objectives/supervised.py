@@ -113,7 +113,7 @@ def stack(samples: Sequence[Sample], *, pad: int) -> tuple[dict[str, torch.Tenso
 class Supervised(Objective):
     """Mean negative log-likelihood of the answers' tokens, in nats a token."""
 
-    def prepare(self, rows: Sequence[Sample], tokenizer: Any, rng: Generator) -> Batch:
+    def prepare(self, rows: Sequence[Sample], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
         """Pack conversations into int64 [B, T]; positions restart in each, which keeps them apart."""
         inputs, labels, used = stack(rows, pad=_pad(tokenizer))
         return Batch(inputs=inputs, labels=labels, weights={"nll": float((labels != IGNORE).sum())}, tokens=used)

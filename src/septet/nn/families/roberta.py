@@ -1,0 +1,50 @@
+"""RoBERTa: BERT trained better: masks drawn anew each time, no pairs of sentences, a byte-level vocabulary.
+
+Source: Liu et al. 2019 (https://arxiv.org/abs/1907.11692). What it is not: a writer; it reads a whole text at once.
+
+    septet pretrain --family roberta --depth 4 ...
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from septet.nn.family import Dial, Family
+
+if TYPE_CHECKING:
+    from septet.nn.architecture import Architecture
+
+__all__ = ["Roberta"]
+
+
+class Roberta(Family):
+    """Encoder-only, with tied embeddings."""
+
+    architecture: ClassVar[Architecture] = "encoder"
+    objective: ClassVar[str] = "masked-lm"
+    tokens_like: ClassVar[str] = "roberta"
+    sees: ClassVar[str] = "all tokens, those before and after it"
+    made_for: ClassVar[str] = "reading: classes, entities, answers in a text, search"
+    known: ClassVar[str] = "RoBERTa base and large, DistilRoBERTa, XLM-R, CamemBERT"
+
+    dropout: float = 0.0
+    """The share of values dropped in training; the paper has 0.1, which costs quality in runs of few passes."""
+
+    def config(self, dial: Dial, tokenizer: Any) -> Any:
+        """Return a RobertaConfig; positions are counted from the padding token's id plus one, so the table is longer by that."""
+        from transformers import RobertaConfig  # 2 s to import
+
+        return RobertaConfig(
+            vocab_size=dial.vocabulary,
+            hidden_size=dial.width,
+            num_hidden_layers=dial.depth,
+            num_attention_heads=dial.heads,
+            intermediate_size=dial.feed_forward,
+            max_position_embeddings=dial.context + tokenizer.pad_token_id + 1,
+            type_vocab_size=1,
+            hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
