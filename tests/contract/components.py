@@ -44,8 +44,12 @@ REQUIRED_TOGETHER = {
     "data.filters/reweight": {"audit": "$first"},
     "data.sources/hub": {"revision": "0" * 40},  # a commit needs no look at the hub
     "steps/tokenizer": {"corpus": "$first"},
+    "steps/pretrain": {"tokenizer": "$first"},
 }
 """Fields without which a component refuses its defaults, by drawer and kind."""
+
+INSTEAD = {"steps/pretrain": {"continue_from": {"tokenizer": None}}}
+"""Fields that cannot stand together: what must change with a field when that one changes."""
 
 
 def example(cls: type[Component], folder: Path) -> Component:
@@ -94,7 +98,8 @@ def _only_one(annotation: Any) -> bool:
 
 def _with(component: Component, name: str, value: Any) -> Component | None:
     fields = {key: getattr(component, key) for key in type(component).model_fields}
-    return _valid(type(component), {**fields, name: value})
+    place = f"{component.drawer.removeprefix('septet.')}/{component.kind}"
+    return _valid(type(component), {**fields, name: value, **INSTEAD.get(place, {}).get(name, {})})
 
 
 def _valid(cls: type[Component], fields: dict[str, Any]) -> Component | None:

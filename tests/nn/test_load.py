@@ -81,7 +81,7 @@ def test_code_in_the_folder_is_never_run(folder, tmp_path):
 
 
 def test_an_encoder_is_not_a_causal_model(folder, tmp_path):
-    with pytest.raises(DataError, match="'encoder-decoder'.* 'decoder' is needed"):
+    with pytest.raises(DataError, match=r"'encoder-decoder'.* 'decoder' is needed"):
         open_model(broken(folder, tmp_path, model_type="t5"))
 
 

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from tiny_chat import pair_rows, tiny_model, tiny_tokenizer

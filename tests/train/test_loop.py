@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from tests.train.tiny import TOKENIZER, tiny_model, tiny_rows, work_in

@@ -2,8 +2,8 @@
 
 Three architectures learn here, each by its own objectives: decoders (gpt2, llama, falcon), encoders (bert, roberta; xlnet, which
 reads in drawn orders), encoder-decoders (t5, bart). Documents are packed into rows and do not see each other. Weights and optimizer
-states are float32, the arithmetic bfloat16 where the processor has it. What was derived is printed; every derived value can be given
-instead. Length is counted in tokens, so a slower machine trains the same model.
+states are float32, the arithmetic bfloat16 where the processor has it. What was derived is printed; every derived value can be
+given instead. Length is counted in tokens, so a slower machine trains the same model.
 
 What it is not: fine-tuning; what a model should answer is taught by `finetune`.
 

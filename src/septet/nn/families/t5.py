@@ -52,5 +52,6 @@ class T5(Family):
             dropout_rate=self.dropout,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-            **{"n_positions": dial.context, "decoder_start_token_id": tokenizer.pad_token_id},
+            n_positions=dial.context,  # pyright: ignore[reportCallIssue] -- any name is kept
+            decoder_start_token_id=tokenizer.pad_token_id,  # pyright: ignore[reportCallIssue]
         )
