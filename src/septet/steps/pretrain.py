@@ -140,7 +140,9 @@ class Pretrain(Step):
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: DataError for a corpus without training text; DivergedError when the loss is no longer a number."""
-        from septet.data.batches import Batches, Partnered  # torch and transformers: 3 s
+        import torch  # with transformers 3 s; the command line does without
+
+        from septet.data.batches import Batches, Partnered
         from septet.data.layout import pieces
         from septet.data.packing import pack, separator_of, text_samples
         from septet.train.loop import evaluate, fit
@@ -202,7 +204,8 @@ class Pretrain(Step):
         if held_rows:
             last = evaluate(model, objective, held_rows, settled=settled, rows_at_once=plan.eval_rows)
             facts["held_out_loss"] = last
-            figure = objective.measure(model, held_rows, last, settled=settled)
+            with torch.no_grad():
+                figure = objective.measure(model, held_rows, last, settled=settled)
             if figure is not None:
                 separator = separator_of(tokenizer)
                 plain = [row[0] if objective.partners else row for row in held_rows]
@@ -254,7 +257,7 @@ class Pretrain(Step):
                 f"objective: '{objective.kind}' is for the architecture {' or '.join(sorted(objective.fits))}, and the family "
                 f"'{family.kind}' is '{architecture}'. What fits: {', '.join(fitting)}."
             )
-        return objective
+        return objective.suited(architecture)
 
     def _continued(self, config: Any, family: Family, tokenizer: Any) -> Dial:
         """Return the dial of a model that exists: its sizes, and a third of the peak rate that its depth would have anew."""

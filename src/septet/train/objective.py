@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from septet.core.component import Component
 
@@ -116,6 +116,10 @@ class Objective(Component):
         last: what `evaluate` found over the same rows. Called without gradient, in evaluation mode.
         """
         return None
+
+    def suited(self, architecture: str) -> Self:
+        """Return the objective for an architecture that it fits; most are the same for all of theirs."""
+        return self
 
     def start(self, model: Model) -> State:
         """Return the state before the first step; empty for most."""
