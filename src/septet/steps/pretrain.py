@@ -241,22 +241,13 @@ class Pretrain(Step):
     def _fitting(self, family: Family, architecture: str) -> Objective:
         """Return the objective, given or the family's own; raises ComponentError where the architecture cannot learn it."""
         objective = self.objective or Objective.parse(family.objective)
-        if objective.needs:
-            raise ComponentError(
-                f"the objective '{objective.kind}' needs {', '.join(sorted(objective.needs))}, which pre-training does not have. "
-                f"Use '{family.objective}' here, and this objective in 'align'."
-            )
-        if architecture not in objective.fits:
-            fitting = [
-                name
-                for name in registry.names(Objective.drawer)
-                if architecture in (other := registry.find(Objective.drawer, name, family=Objective)).fits
-                and not other.needs
+        problem = _problem(objective, family, architecture)
+        if problem:
+            known = [
+                registry.find(Objective.drawer, name, family=Objective) for name in registry.names(Objective.drawer)
             ]
-            raise ComponentError(
-                f"objective: '{objective.kind}' is for the architecture {' or '.join(sorted(objective.fits))}, and the family "
-                f"'{family.kind}' is '{architecture}'. What fits: {', '.join(fitting)}."
-            )
+            fitting = [other.kind_name() for other in known if not _problem(other, family, architecture)]
+            raise ComponentError(f"objective: '{objective.kind}' {problem}. What fits here: {', '.join(fitting)}.")
         return objective.suited(architecture)
 
     def _continued(self, config: Any, family: Family, tokenizer: Any) -> Dial:
@@ -335,6 +326,17 @@ class Pretrain(Step):
             compile=self.compile,
             seed=self.seed,
         )
+
+
+def _problem(objective: Objective | type[Objective], family: Family, architecture: str) -> str:
+    """Return why a model of this family cannot learn an objective from text; nothing where it can."""
+    if objective.learns_from != "text":
+        return f"learns from {objective.learns_from}, not from text"
+    if architecture not in objective.fits:
+        return f"is for the architecture {' or '.join(sorted(objective.fits))}, and the family '{family.kind}' is '{architecture}'"
+    if objective.pairs and not family.judges_pairs:
+        return f"needs a head that judges pairs of sentences, and the family '{family.kind}' has none"
+    return ""
 
 
 def curve_rows(curve: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
