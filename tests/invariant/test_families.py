@@ -23,6 +23,8 @@ from septet.data.batches import Batches
 from septet.nn.architecture import auto_class
 from septet.train.loop import fit
 from septet.train.objective import Objective, generators
+from septet.train.optimizers.adamw import AdamW
+from septet.train.optimizers.muon import Muon
 from septet.train.plan import Plan
 
 CASES = cases()
@@ -34,8 +36,7 @@ def plan(**changes) -> Plan:
         "steps": 4,
         "learning_rate": 1e-2,
         "precision": "float32",
-        "epsilon": 1e-3,
-        "optimizer": "adamw",
+        "optimizer": AdamW(epsilon=1e-3),
         "seed": 3,
     }
     return Plan(**{**settings, **changes})
@@ -67,7 +68,7 @@ def test_splitting_a_window_changes_nothing(tmp_path, family, objective):
 @pytest.mark.parametrize(("family", "objective"), CASES, ids=NAMES)
 def test_stopped_equals_uninterrupted(tmp_path, family, objective):
     # dropout draws from torch's generator in every step, so its state must come back too
-    settings = plan(steps=6, optimizer="muon", micro_rows=3, checkpoint_every=2)
+    settings = plan(steps=6, optimizer=Muon(), micro_rows=3, checkpoint_every=2)
     expected, done = train(tmp_path / "whole", family, objective, settings, dropout=0.1)
     for stop in (1, 3):
         with pytest.raises(Stopped):
