@@ -124,7 +124,7 @@ class PairObjective(Objective):
 
     learns_from: ClassVar[Literal["text", "conversations", "pairs"]] = "pairs"
 
-    def prepare(self, rows: Sequence[Pair], tokenizer: Any, rng: Generator) -> Batch:
+    def prepare(self, rows: Sequence[Pair], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
         """Pack the 2 P sequences of P pairs into int64 rows [B, T].
 
         extra: owner int64 [B, T], the sequence (preferred 0..P-1, other P..2P-1) that each label belongs to, -1 for none;

@@ -1,4 +1,4 @@
-"""Masked language modelling and sentence order: which of two neighbouring segments comes first?
+"""Masked language modelling and sentence order: say which of two neighbouring segments comes first.
 
 The segments always follow each other in one document, and are swapped half of the time, so that topic alone tells nothing (Lan et
 al. 2020, https://arxiv.org/abs/1909.11942, section 3.1). A text of one token has no order and is only masked.
