@@ -109,3 +109,19 @@ def test_the_python_surface():
     assert callable(package.run)
     with pytest.raises(AttributeError, match="has no attribute 'opne'"):
         package.opne  # noqa: B018
+
+
+def test_families_are_compared_and_counted(septet):
+    done = septet("--json", "families")
+    rows = {row["family"]: row for row in json.loads(done.stdout)}
+    assert set(rows) == {"bert", "roberta", "xlnet", "gpt2", "llama", "falcon", "t5", "bart"}
+    assert rows["bert"]["objectives"] == ["masked-lm", "next-sentence", "sentence-order"]
+    assert rows["roberta"]["objectives"] == ["masked-lm"]
+    # by hand, GPT-2 at depth 2: tables 8192 x 64 and 256 x 64; a layer 12 x 64 x 64 and 13 x 64 vectors; the last norm 128
+    assert rows["gpt2"]["parameters"]["2"] == 8192 * 64 + 256 * 64 + 2 * (12 * 64 * 64 + 13 * 64) + 128
+    shown = septet("families").stdout
+    assert max(map(len, shown.splitlines())) <= 100
+    assert "span-corruption (its own)" in septet("families", "t5").stdout
+    wrong = septet("families", "brt")
+    assert wrong.returncode == 2
+    assert "Did you mean 'bert'?" in wrong.stderr

@@ -24,9 +24,9 @@ class Bart(Family):
     architecture: ClassVar[Architecture] = "encoder-decoder"
     objective: ClassVar[str] = "denoising"
     tokens_like: ClassVar[str] = "bart"
-    sees: ClassVar[str] = "the encoder all of its text, the decoder that and what it wrote"
-    made_for: ClassVar[str] = "text to text: summaries, repair, translation; also reading"
-    known: ClassVar[str] = "BART base and large, mBART, DistilBART"
+    sees: ClassVar[str] = "source: all; target: all it has written"
+    made_for: ClassVar[str] = "text to text: summaries, repair"
+    known: ClassVar[str] = "BART base and large, mBART"
 
     dropout: float = 0.0
     """The share of values dropped in training; the paper has 0.1, which costs quality in runs of few passes."""

@@ -24,9 +24,9 @@ class Bert(Family):
     objective: ClassVar[str] = "next-sentence"
     tokens_like: ClassVar[str] = "bert"
     judges_pairs: ClassVar[bool] = True
-    sees: ClassVar[str] = "all tokens, those before and after it"
-    made_for: ClassVar[str] = "reading: classes, entities, answers in a text, search"
-    known: ClassVar[str] = "BERT base and large, DistilBERT, MiniLM, SciBERT"
+    sees: ClassVar[str] = "all tokens, on both sides"
+    made_for: ClassVar[str] = "reading: classes, entities, answers, search"
+    known: ClassVar[str] = "BERT, DistilBERT, MiniLM, SciBERT"
 
     dropout: float = 0.0
     """The share of values dropped in training; the paper has 0.1, which costs quality in runs of few passes."""

@@ -20,7 +20,7 @@ class Falcon(Family):
 
     tokens_like: ClassVar[str] = "falcon"
     sees: ClassVar[str] = "the tokens before it"
-    made_for: ClassVar[str] = "writing on; its small key-value cache serves many readers at once"
+    made_for: ClassVar[str] = "writing on; a small cache for many readers"
     known: ClassVar[str] = "Falcon 7B, 40B, 180B"
 
     multi_query: bool = True

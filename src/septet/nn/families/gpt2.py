@@ -20,8 +20,8 @@ class Gpt2(Family):
 
     tokens_like: ClassVar[str] = "gpt2"
     sees: ClassVar[str] = "the tokens before it"
-    made_for: ClassVar[str] = "writing on; the classic to learn and compare with"
-    known: ClassVar[str] = "GPT-2 124M to 1.5B, DistilGPT-2; GPT-3 is built alike"
+    made_for: ClassVar[str] = "writing on; the classic to compare with"
+    known: ClassVar[str] = "GPT-2 124M to 1.5B; GPT-3 is alike"
 
     dropout: float = 0.0
     """The share of values dropped in training; the paper has 0.1, which costs quality in runs of few passes."""

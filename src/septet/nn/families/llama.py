@@ -22,7 +22,7 @@ class Llama(Family):
 
     sees: ClassVar[str] = "the tokens before it"
     made_for: ClassVar[str] = "writing on: chat, code, answers"
-    known: ClassVar[str] = "Llama 1 to 3, SmolLM2, TinyLlama; Mistral and Qwen are built alike"
+    known: ClassVar[str] = "Llama 1 to 3, SmolLM2; Mistral is alike"
 
     tied: bool = True
     """Use one table for the embeddings and the vocabulary head; saves vocabulary x width parameters."""

@@ -23,9 +23,9 @@ class Roberta(Family):
     architecture: ClassVar[Architecture] = "encoder"
     objective: ClassVar[str] = "masked-lm"
     tokens_like: ClassVar[str] = "roberta"
-    sees: ClassVar[str] = "all tokens, those before and after it"
-    made_for: ClassVar[str] = "reading: classes, entities, answers in a text, search"
-    known: ClassVar[str] = "RoBERTa base and large, DistilRoBERTa, XLM-R, CamemBERT"
+    sees: ClassVar[str] = "all tokens, on both sides"
+    made_for: ClassVar[str] = "reading: classes, entities, answers, search"
+    known: ClassVar[str] = "RoBERTa, XLM-R, CamemBERT"
 
     dropout: float = 0.0
     """The share of values dropped in training; the paper has 0.1, which costs quality in runs of few passes."""

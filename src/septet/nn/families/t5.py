@@ -24,7 +24,7 @@ class T5(Family):
     architecture: ClassVar[Architecture] = "encoder-decoder"
     objective: ClassVar[str] = "span-corruption"
     tokens_like: ClassVar[str] = "t5"
-    sees: ClassVar[str] = "the encoder all of its text, the decoder that and what it wrote"
+    sees: ClassVar[str] = "source: all; target: all it has written"
     made_for: ClassVar[str] = "text to text: translation, summaries, answers"
     known: ClassVar[str] = "T5 small to 11B, mT5, FLAN-T5"
 

@@ -24,8 +24,8 @@ class Xlnet(Family):
     architecture: ClassVar[Architecture] = "permuted"
     objective: ClassVar[str] = "permutation-lm"
     tokens_like: ClassVar[str] = "xlnet"
-    sees: ClassVar[str] = "the tokens before it in a drawn order; when it reads, all"
-    made_for: ClassVar[str] = "reading, as BERT, with a likelihood of the text besides"
+    sees: ClassVar[str] = "those before it in a drawn order"
+    made_for: ClassVar[str] = "reading, and the likelihood of a text"
     known: ClassVar[str] = "XLNet base and large"
 
     dropout: float = 0.0
