@@ -6,21 +6,22 @@ python -m pytest tests/invariant/test_families.py
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from tests.train.families import CONTEXT, FAMILIES, cases, objectives, rows_for, rows_of, texts, tiny
 from tests.train.tiny import work_in
 
 from septet.core.errors import Stopped
 from septet.data.batches import Batches
 from septet.nn.architecture import auto_class
+from septet.train import checkpoint
 from septet.train.loop import fit
 from septet.train.objective import Objective, generators
 from septet.train.optimizers.adamw import AdamW
@@ -138,37 +139,55 @@ def test_a_saved_model_is_the_same_in_plain_transformers(tmp_path, family):
     assert model.context == CONTEXT
 
 
-CHILD = """
-import sys
-from pathlib import Path
-from safetensors.torch import save_file
-sys.path[:0] = {path!r}
-from tests.invariant.test_families import default, plan, train
-model, done = train(Path(sys.argv[1]), sys.argv[3], default(sys.argv[3]), plan(steps=40, checkpoint_every=3))
-save_file({{n: p.detach().clone().contiguous() for n, p in model.module.named_parameters()}}, sys.argv[2])
-"""
-
-
 def default(family: str) -> Objective:
     return objectives(family)[0]
 
 
-@pytest.mark.slow
+MOMENTS = {
+    "in a step": (torch.nn.utils, "clip_grad_norm_", 9),
+    "in a save": (checkpoint.os, "fsync", 4),  # a checkpoint syncs its file and its folder
+    "before the rename": (checkpoint.os, "replace", 3),
+}
+
+
+def train_and_die(moment: str, *arguments) -> None:
+    """Train in a process of its own, which kills itself at a moment."""
+    module, name, at = MOMENTS[moment]
+    kept, seen = getattr(module, name), []
+
+    def counted(*args, **kwargs):
+        seen.append(None)
+        if len(seen) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return kept(*args, **kwargs)
+
+    setattr(module, name, counted)
+    train(*arguments)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_killed_equals_uninterrupted(tmp_path, family):
-    """SIGKILL of a real process, somewhere between two checkpoints."""
-    settings = plan(steps=40, checkpoint_every=3)
+    """SIGKILL of a process: within a step, within a save, before a checkpoint is renamed, at a random moment."""
+    settings = plan(steps=24, checkpoint_every=3)
     expected, _ = train(tmp_path / "whole", family, default(family), settings)
-    command = [sys.executable, "-c", CHILD.format(path=sys.path), str(tmp_path / "killed"), str(tmp_path / "w"), family]
-    state = tmp_path / "killed" / "state"
-    with subprocess.Popen(command) as child:
-        while not list(state.glob("fit*.safetensors")) and child.poll() is None:
-            pass
-        child.send_signal(signal.SIGKILL)
-    model, done = train(tmp_path / "killed", family, default(family), settings)
-    assert done.resumed_at is not None
-    if not (tmp_path / "w").exists():
-        save_file({n: p.detach().clone().contiguous() for n, p in model.module.named_parameters()}, tmp_path / "w")
-    found = load_file(tmp_path / "w")
-    for name, value in expected.module.named_parameters():
-        assert torch.equal(found[name], value), name
+    fork = multiprocessing.get_context("fork")  # a process that begins anew takes five seconds to import torch
+    for moment in (*MOMENTS, "at random"):
+        folder = tmp_path / moment.replace(" ", "-")
+        arguments = (folder, family, default(family), settings)
+        if moment == "at random":
+            child = fork.Process(target=train, args=arguments)
+            child.start()
+            while not list((folder / "state").glob("fit-*.safetensors")) and child.is_alive():
+                pass
+            for _ in range(random.SystemRandom().randrange(200_000)):
+                pass
+            child.kill()
+        else:
+            child = fork.Process(target=train_and_die, args=(moment, *arguments))
+            child.start()
+        child.join(60)
+        assert child.exitcode == -signal.SIGKILL or (moment == "at random" and child.exitcode == 0), moment
+        model, done = train(*arguments)
+        assert done.resumed_at is not None, moment
+        for (name, ours), theirs in zip(model.module.named_parameters(), expected.module.parameters(), strict=True):
+            assert torch.equal(ours, theirs), (moment, name)

@@ -1,4 +1,4 @@
-"""The recipes of pre-training: each parses; each, made small, runs on novels and on our guides, and plain transformers opens what it made.
+"""The recipes of pre-training: each parses; made small, each runs on novels and on our guides, and plain transformers opens it.
 
 python -m pytest tests/recipes/test_pretrain.py [-m slow]
 """
@@ -39,7 +39,12 @@ def test_it_runs_and_plain_transformers_opens_it(family, text, tmp_path, request
     source = GUIDES
     if text == "novels":
         data = request.getfixturevalue("real_data")
-        source = {"kind": "text", "path": str(data / "pretraining" / "english_novels"), "pattern": "*Stevenson*", "split": "paragraph"}
+        source = {
+            "kind": "text",
+            "path": str(data / "pretraining" / "english_novels"),
+            "pattern": "*Stevenson*",
+            "split": "paragraph",
+        }
     overrides = [f"text.source={source}", *SMALL]
     arguments = [part for value in overrides for part in ("--set", value)]
     command = ["--home", str(tmp_path), "run", str(RECIPES / f"pretrain-{family}.yaml"), *arguments, "--threads", "1"]
