@@ -18,7 +18,9 @@ from septet.cli.main import COMMANDS, STEPS
 from septet.core import registry
 
 GLOBAL = ["--help", "--home", "--json", "--offline", "--verbose", "--version"]
-EXPECTED = "ask chat doctor export gc inspect lineage ls path plan quickstart rm run serve show".split()
+EXPECTED = (
+    "ask chat compare doctor export families gc inspect lineage ls path plan quickstart rm run serve show".split()
+)
 
 
 def test_the_commands_are_these():

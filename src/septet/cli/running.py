@@ -30,16 +30,32 @@ class Machine:
     threads: int | None = None
     processes: int | None = None
     on: str | None = None
+    track: tuple[str, ...] = ()
 
 
 def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --device, --threads, --processes and --on; the function gets them as `machine`."""
+    """Add --device, --threads, --processes, --on and --track; the function gets them as `machine`."""
 
     @wraps(function)
-    def called(*args: Any, device: str, threads: int | None, processes: int | None, on: str | None, **more: Any) -> Any:
-        return function(*args, machine=Machine(device, threads, processes or threads, on), **more)
+    def called(
+        *args: Any,
+        device: str,
+        threads: int | None,
+        processes: int | None,
+        on: str | None,
+        track: tuple[str, ...],
+        **more: Any,
+    ) -> Any:
+        return function(*args, machine=Machine(device, threads, processes or threads, on, track), **more)
 
     for option in (
+        click.option(
+            "--track",
+            multiple=True,
+            type=click.Choice(["wandb", "mlflow"]),
+            envvar="SEPTET_TRACK",
+            help="Also record training there; on this machine unless its own variables say otherwise.",
+        ),
         click.option(
             "--on", metavar="WHERE", help="Where shards of data are worked on: processes, ray, or ray://HOST:PORT."
         ),
@@ -63,13 +79,17 @@ def execute(
     from septet.core.step import Runtime
     from septet.launch.local import run_recipe
     from septet.launch.mappers import mapper
+    from septet.ops.sink import Sink
     from septet.ops.sinks.events_file import EventsFile
     from septet.ops.sinks.json_lines import JsonLines
     from septet.ops.sinks.live import Live
     from septet.ops.sinks.plain import Plain
+    from septet.ops.sinks.tensorboard import TensorBoard
 
     shown = JsonLines() if settings.json else Live() if sys.stdout.isatty() else Plain()
     kept = EventsFile(path=str(settings.store.run_folder(recipe.name) / "events.jsonl"))
+    sinks: list[Sink] = [shown, kept, TensorBoard(folder=str(settings.store.run_folder(recipe.name) / "tensorboard"))]
+    sinks += [Sink.parse({"kind": name, "folder": str(settings.store.home)}) for name in machine.track]
     where = mapper(machine.on, machine.processes)
     runtime = Runtime(device=machine.device, threads=machine.threads, offline=settings.offline, mapper=where)
-    return run_recipe(recipe, settings.store, runtime=runtime, sinks=(shown, kept), only=only, report=report)
+    return run_recipe(recipe, settings.store, runtime=runtime, sinks=sinks, only=only, report=report)

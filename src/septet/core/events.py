@@ -59,11 +59,12 @@ class RunFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(Event):
-    """A step begins, or goes on from the checkpoint of an interrupted run (`resumed`)."""
+    """A step begins, or goes on from the checkpoint of an interrupted run (`resumed`); `settings` are its fields."""
 
     kind: ClassVar[str] = "step_started"
     id: str
     resumed: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,7 @@ def _make(
             clock.tick()
             emit(event)
 
-        emit(StepStarted(step=name, id=id, resumed=any((folder / "state").iterdir())))
+        emit(StepStarted(step=name, id=id, resumed=any((folder / "state").iterdir()), settings=planned.dump))
         work = Work(
             out=folder / "out",
             state=folder / "state",

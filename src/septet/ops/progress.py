@@ -5,12 +5,14 @@ python -m pytest tests/ops/test_sinks.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from septet.core.events import Progress
 
-__all__ = ["Clock", "count", "duration", "facts_line", "numbers"]
+__all__ = ["Clock", "count", "duration", "facts_line", "numbers", "sparkline"]
 
 
 def duration(seconds: float) -> str:
@@ -49,6 +51,22 @@ def facts_line(facts: Mapping[str, Any], *, most: int = 5) -> str:
         k: v for k, v in facts.items() if isinstance(v, int | float) and not isinstance(v, bool) and k != "seconds"
     }
     return numbers(dict(list(plain.items())[:most]))
+
+
+def sparkline(values: Sequence[float], width: int = 12) -> str:
+    """Return a curve as a line of blocks, each the mean of its stretch; nothing for fewer than two values.
+
+    >>> sparkline([3.0, 2.0, 1.0])
+    '█▅▁'
+    """
+    values = [value for value in values if math.isfinite(value)]
+    if len(values) < 2:
+        return ""
+    width = min(width, len(values))
+    edges = [round(place * len(values) / width) for place in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, high = min(means), max(means)
+    return "".join("▁▂▃▄▅▆▇█"[round(7 * (mean - low) / ((high - low) or 1))] for mean in means)
 
 
 class Clock:

@@ -86,7 +86,8 @@ def _compared(rows: list[dict[str, Any]]) -> str:
         ["family", "a position sees", "made for"],
         [[row[name] for name in ("family", "sees", "made_for")] for row in rows],
     )
-    return f"{text}\n\n{uses}\n\nParameters are for a vocabulary of {rows[0]['vocabulary']:,} tokens. `septet families NAME` shows one."
+    note = f"Parameters are for a vocabulary of {rows[0]['vocabulary']:,} tokens; `septet families NAME` shows one."
+    return f"{text}\n\n{uses}\n\n{note}"
 
 
 def _shown(family: Family, row: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from septet.ops.progress import duration
 from septet.ops.report.audits import sections
 from septet.ops.report.charts import Curve, Span, curves, number, size_text, spans
 from septet.ops.report.corpora import corpus_parts, packed_parts
-from septet.ops.report.html import Markup, join, table, tag
+from septet.ops.report.html import Markup, document, join, table, tag
 from septet.ops.report.lineage import Node, draw
 from septet.ops.report.verdict import sentences, side
 
@@ -125,16 +125,8 @@ class _Page:
         kept = sum(1 for word in self.made.values() if word == "kept")
         told = f"{len(self.artifacts)} steps, {duration(total)} of making in all"
         told += f"; the last run made {len(self.made) - kept} and kept {kept}" if self.made else ""
-        head = tag(
-            "head",
-            tag("meta", charset="utf-8"),
-            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            tag("title", f"{self.name}: report"),
-            # the style sheet is ours and holds no markup, so it goes in as it is
-            Markup(f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"),
-        )
-        body = tag(
-            "body",
+        return document(
+            f"{self.name}: report",
             tag(
                 "header",
                 tag("h1", self.name),
@@ -152,7 +144,6 @@ class _Page:
                 ),
             ),
         )
-        return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
     # -- sections ---------------------------------------------------------------------------------------------------
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Markup", "join", "table", "tag"]
+__all__ = ["Markup", "document", "join", "table", "tag"]
 
 _VOID = frozenset({"br", "hr", "img", "link", "meta"})
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -74,6 +75,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str, *, n
         for row in rows
     ]
     return tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *body))
+
+
+def document(title: str, *body: Child) -> str:
+    """Return a whole page, with the reports' style sheet in it; it needs no other file."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        # the style sheet is ours and holds no markup, so it goes in as it is
+        Markup(f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"),
+    )
+    return f"<!doctype html>\n{tag('html', head, tag('body', *body), lang='en')}\n"
 
 
 def _clean(text: str) -> str:

@@ -15,8 +15,11 @@ from rich.progress import Progress as Bars
 
 from septet.core import events
 from septet.core.events import Event
-from septet.ops.progress import Clock, duration, facts_line, numbers
+from septet.ops.progress import Clock, duration, facts_line, numbers, sparkline
 from septet.ops.sink import Sink
+
+QUIET = frozenset({"learning_rate", "grad_norm"})
+"""Numbers that are recorded, and leave no room on a line of 80 characters."""
 
 
 class Live(Sink):
@@ -26,6 +29,7 @@ class Live(Sink):
     _bars: Bars | None = PrivateAttr(None)
     _task: Any = PrivateAttr(None)
     _clock: Clock = PrivateAttr(default_factory=Clock)
+    _losses: list[float] = PrivateAttr(default_factory=list)
 
     def on(self, event: Event) -> None:
         match event:
@@ -39,9 +43,10 @@ class Live(Sink):
             case events.Progress():
                 if self._bars is not None:
                     left = self._clock.left(event)
-                    told = ", ".join(
-                        filter(None, [numbers(event.metrics), f"{duration(left)} left" if left is not None else ""])
-                    )
+                    self._losses += [event.metrics["loss"]] if "loss" in event.metrics else []
+                    shown = {name: value for name, value in event.metrics.items() if name not in QUIET}
+                    parts = [numbers(shown), f"{duration(left)} left" if left is not None else ""]
+                    told = " ".join(filter(None, [sparkline(self._losses), ", ".join(filter(None, parts))]))
                     self._bars.update(self._task, completed=event.done, total=event.total, told=escape(told))
             case events.Message():
                 self._say(f"  [dim]{escape(event.text)}[/]")
@@ -59,11 +64,11 @@ class Live(Sink):
         self._end()
 
     def _begin(self, event: events.StepStarted) -> None:
-        self._clock = Clock()
+        self._clock, self._losses = Clock(), []
         columns = (
             SpinnerColumn(),
             TextColumn("[bold]{task.description:12}[/]"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[told]}"),
         )
