@@ -39,6 +39,8 @@ DRAWERS = {
     "septet.data.builders": "how questions and answers are made",
     "septet.nn.families": "architectures that a depth dial can size",
     "septet.train.objectives": "what is minimised",
+    "septet.train.optimizers": "what takes the steps",
+    "septet.train.schedules": "the course of the learning rate",
     "septet.train.adapters": "what is trained of a model",
     "septet.infer.engines": "what runs a model",
     "septet.retrieval.encoders": "what turns text into vectors",

@@ -30,6 +30,11 @@ class Roberta(Family):
     dropout: float = 0.0
     """The share of values dropped in training; the paper has 0.1, which costs quality in runs of few passes."""
 
+    def dial(self, depth: int, *, vocabulary: int) -> Dial:
+        """A third of the decoders' rate: normalised after each part, it does not bear more (docs/guides/pretrain.md)."""
+        dial = super().dial(depth, vocabulary=vocabulary)
+        return dial.with_(learning_rate=dial.learning_rate * 0.3)
+
     def config(self, dial: Dial, tokenizer: Any) -> Any:
         """Return a RobertaConfig; positions are counted from the padding token's id plus one, so the table is longer by that."""
         from transformers import RobertaConfig  # 2 s to import
