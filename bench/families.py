@@ -1,0 +1,222 @@
+"""Our loop beside the Hugging Face Trainer for one model of each family, each with its own objective.
+
+Depth 4, width 256, a vocabulary of 8,192, context 256, 8 rows a step; AdamW, clipping 1.0, a constant rate, bfloat16 where it is
+native, float32 weights. Rows hold one text each, as long as the row, so that the Trainer needs no mask between documents; both
+sides make their batches with the same code (the Trainer in its collator, as its users do). Each side runs as it is and compiled; its
+best is what is compared, in alternating rounds. The first steps are left out.
+
+What it is not: a benchmark of packing; with short documents the Trainer would see padding or neighbours besides.
+
+    make bench BENCH=families            python bench/families.py [--families bert t5] [--pairs 3] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from common import machine, median_ratio, versions, write
+from transformers import TrainingArguments
+
+from septet.core import registry
+from septet.core.step import Runtime, Work
+from septet.data.packing import Row, pack, text_sample
+from septet.nn.device import bfloat16_is_native, pick_device
+from septet.nn.family import Family
+from septet.nn.model import Model
+from septet.train.loop import fit
+from septet.train.objective import Batch, Objective, generators
+from septet.train.plan import Plan
+from septet.train.schedules.constant import Constant
+from train import Marks, Ordered, Rows
+
+VOCABULARY, WIDTH, DEPTH, CONTEXT, ROWS, RATE = 8192, 256, 4, 256, 8, 1e-3
+FAMILIES = ("bert", "roberta", "xlnet", "gpt2", "llama", "falcon", "t5", "bart")
+SENTINELS = 100
+
+
+class Tokenizer(SimpleNamespace):
+    """Special tokens by role, and T5's sentinels at the end of the vocabulary; the rest is a word each."""
+
+    def __len__(self) -> int:
+        return VOCABULARY
+
+    def get_vocab(self) -> dict[str, int]:
+        return {f"<extra_id_{number}>": VOCABULARY - SENTINELS + number for number in range(SENTINELS)}
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [f"w{id}{'.' if id % 20 == 0 else ''}" for id in ids]
+
+
+def tokenizer_of(family: str) -> Tokenizer:
+    roles = {"pad": 0, "eos": 1, "bos": None if family == "t5" else 2, "cls": 3, "sep": 4, "mask": 5, "unk": 6}
+    ids = {f"{role}_token_id": id for role, id in roles.items()}
+    return Tokenizer(all_special_ids=list(range(7)), model_max_length=CONTEXT, **ids)
+
+
+def made(family: str) -> tuple[Model, Objective]:
+    found = registry.find(Family.drawer, family, family=Family)()
+    assert isinstance(found, Family)
+    # the pairs of BERT's own objective are no work of the loop's; both sides learn masked words
+    kind = "masked-lm" if family == "bert" else found.objective
+    tokenizer = tokenizer_of(family)
+    dial = found.dial(DEPTH, vocabulary=VOCABULARY).with_(
+        width=WIDTH, heads=4, feed_forward=found.sizes(DEPTH, WIDTH)["feed_forward"], context=CONTEXT
+    )
+    torch.manual_seed(0)
+    return Model(found.build(found.config(dial, tokenizer)), tokenizer), Objective.parse(kind).suited(
+        found.architecture
+    )
+
+
+def rows_of(objective: Objective, count: int) -> list[Row]:
+    """One text a row, tokens by Zipf's law: work, not language."""
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, VOCABULARY - SENTINELS - 6)
+    room = CONTEXT - objective.around
+    words = np.arange(7, VOCABULARY - SENTINELS)
+    texts = [rng.choice(words, room - 1, p=share / share.sum()) for _ in range(count)]
+    return pack([text_sample(text.tolist(), separator=1) for text in texts], room, pad=0)[0]
+
+
+def run_ours(family: str, rows: list[Row], steps: int, skip: int, *, compile: bool) -> float:
+    """Return rows a second."""
+    marks: list[float] = []
+    model, objective = made(family)
+    folder = Path(tempfile.mkdtemp())
+    plan = Plan(steps=steps, learning_rate=RATE, schedule=Constant(warmup=0), compile=compile, checkpoint_every=10**9)
+    work = Work(out=folder, state=folder, runtime=Runtime(), emit=lambda event: marks.append(time.perf_counter()))
+    fit(model, objective, Rows(rows), plan, work=work)
+    shutil.rmtree(folder)
+    return (len(marks) - skip) * ROWS / (marks[-1] - marks[skip - 1])
+
+
+def as_transformers_takes_it(model: Model, batch: Batch) -> dict[str, torch.Tensor]:
+    """Return what the model's own forward pass computes the same loss from; no mask, since nothing needs one."""
+    given = {
+        name: value for name, value in batch.inputs.items() if "documents" not in name and "position_ids" not in name
+    }
+    labels = batch.labels
+    assert labels is not None
+    if model.architecture == "decoder":  # it shifts the labels itself
+        labels = torch.cat([torch.full_like(labels[:, :1], -100), labels[:, :-1]], dim=1)
+    return {**given, "labels": labels}
+
+
+def run_trainer(family: str, rows: list[Row], steps: int, skip: int, *, compile: bool) -> float:
+    """Return rows a second."""
+    marks, folder = Marks(), tempfile.mkdtemp()
+    model, objective = made(family)
+    count = 0
+
+    def collate(some: list[Row]) -> dict[str, torch.Tensor]:
+        nonlocal count
+        count += 1
+        return as_transformers_takes_it(
+            model, objective.prepare(some, model.tokenizer, generators(len(some), 0, count))
+        )
+
+    arguments = TrainingArguments(
+        output_dir=folder,
+        max_steps=steps,
+        per_device_train_batch_size=ROWS,
+        learning_rate=RATE,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        adam_beta2=0.95,
+        max_grad_norm=1.0,
+        logging_steps=steps,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=bfloat16_is_native(pick_device()),
+        torch_compile=compile,
+    )
+    Ordered(model=model.module, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[marks]).train()
+    shutil.rmtree(folder, ignore_errors=True)
+    return (len(marks.times) - 1 - skip) * ROWS / (marks.times[-1] - marks.times[skip])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="*", choices=FAMILIES, default=FAMILIES)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--quick", action="store_true", help="one round of six steps, nothing compiled: does it run?")
+    options = parser.parse_args()
+    pairs, steps, skip = (1, 6, 2) if options.quick else (options.pairs, options.steps, 6)
+    facts = machine()
+    ways = (False,) if options.quick or shutil.which("c++") is None else (False, True)
+    shown, raw = [], {}
+    for family in options.families:
+        _, objective = made(family)
+        rows = rows_of(objective, steps * ROWS)
+        arms = {(side, way): [] for side in (run_ours, run_trainer) for way in ways}
+        failed: dict[str, str] = {}
+        for pair in range(pairs):
+            for side, way in list(arms) if pair % 2 == 0 else reversed(list(arms)):
+                name = f"{'ours' if side is run_ours else 'trainer'}{', compiled' if way else ''}"
+                try:
+                    arms[side, way].append(side(family, rows, steps, skip, compile=way))
+                except Exception as error:  # a peer that does not compile a family is a result, and the rest goes on
+                    failed[name] = str(error).splitlines()[0][:200]
+                gc.collect()
+                print(
+                    json.dumps(
+                        {"family": family, "pair": pair, "arm": name, "rows a second": (arms[side, way] or [None])[-1]}
+                    ),
+                    flush=True,
+                )
+        whole = {key: values for key, values in arms.items() if len(values) == pairs}
+        best = {
+            side: max((v for (s, _), v in whole.items() if s is side), key=statistics.median)
+            for side in (run_ours, run_trainer)
+        }
+        ratio = median_ratio(best[run_ours], best[run_trainer])
+        raw[family] = {
+            "objective": objective.kind,
+            "rows_per_second": {
+                f"{'ours' if s is run_ours else 'trainer'}{', compiled' if w else ''}": v for (s, w), v in arms.items()
+            },
+            "ratio": ratio,
+            "failed": failed,
+        }
+        shown.append(
+            {
+                "family": family,
+                "objective": objective.kind,
+                "ours, tokens a second": statistics.median(best[run_ours]) * CONTEXT,
+                "Trainer, tokens a second": statistics.median(best[run_trainer]) * CONTEXT,
+                "ratio": ratio["ratio"],
+                "low": ratio["low"],
+                "high": ratio["high"],
+            }
+        )
+    result = {
+        "title": "Training each family: our loop beside the Hugging Face Trainer",
+        "about": f"Depth {DEPTH}, width {WIDTH}, a vocabulary of {VOCABULARY:,}, {ROWS} rows of {CONTEXT} tokens a step, AdamW; each "
+        "side's best of compiled and not. Making the batches counts on both sides.",
+        "command": "make bench BENCH=families",
+        "rows": shown,
+        "machine": facts,
+        "versions": versions(),
+        "families": raw,
+    }
+    if not options.quick:
+        write("families", result)
+    print(json.dumps(shown, indent=1))
+
+
+if __name__ == "__main__":
+    main()
