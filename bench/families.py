@@ -2,8 +2,8 @@
 
 Depth 4, width 256, a vocabulary of 8,192, context 256, 8 rows a step; AdamW, clipping 1.0, a constant rate, bfloat16 where it is
 native, float32 weights. Rows hold one text each, as long as the row, so that the Trainer needs no mask between documents; both
-sides make their batches with the same code (the Trainer in its collator, as its users do). Each side runs as it is and compiled; its
-best is what is compared, in alternating rounds. The first steps are left out.
+sides make their batches with the same code (the Trainer in its collator, as its users do). Each side runs as it is and compiled;
+its best is what is compared, in alternating rounds. The first steps are left out.
 
 What it is not: a benchmark of packing; with short documents the Trainer would see padding or neighbours besides.
 
@@ -205,8 +205,8 @@ def main() -> None:
         )
     result = {
         "title": "Training each family: our loop beside the Hugging Face Trainer",
-        "about": f"Depth {DEPTH}, width {WIDTH}, a vocabulary of {VOCABULARY:,}, {ROWS} rows of {CONTEXT} tokens a step, AdamW; each "
-        "side's best of compiled and not. Making the batches counts on both sides.",
+        "about": f"Depth {DEPTH}, width {WIDTH}, a vocabulary of {VOCABULARY:,}, {ROWS} rows of {CONTEXT} tokens a step, AdamW; "
+        "each side's best of compiled and not. Making the batches counts on both sides.",
         "command": "make bench BENCH=families",
         "rows": shown,
         "machine": facts,
