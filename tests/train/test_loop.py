@@ -327,3 +327,26 @@ def test_coupled_batches_are_never_split(tmp_path):
     plan = Plan(steps=2, learning_rate=1e-3, micro_rows=1)
     fit(tiny_model(), Counting(), Batches(tiny_rows(), 4), plan, work=work_in(tmp_path))
     assert sizes == [4, 4]
+
+
+def test_a_trial_of_compiling_changes_nothing(tmp_path, monkeypatch):
+    """The compiler is replaced by one that does nothing: whether it is tried, fails, or pays, the weights are the same bits."""
+    plain, *_ = train(tmp_path / "plain", CausalLM(), steps=4)
+    monkeypatch.setattr("septet.train.loop.TOO_SHORT", 0.0)
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("no C++ compiler")
+
+    for name, fake, says in (
+        ("same", lambda module: module, "compiling takes"),
+        ("broken", broken, "torch.compile failed"),
+    ):
+        monkeypatch.setattr(torch, "compile", fake)
+        model, done, told = train(tmp_path / name, CausalLM(), steps=4, compile="auto")
+        assert says in told
+        assert all(torch.equal(a, b) for a, b in zip(model.module.parameters(), plain.module.parameters(), strict=True))
+        if name == "broken":
+            assert "compiled" not in done.facts
+    monkeypatch.setattr("septet.train.loop.TOO_SHORT", 1e9)
+    _, _, told = train(tmp_path / "short", CausalLM(), steps=4, compile="auto")
+    assert "too short for compiling to pay" in told

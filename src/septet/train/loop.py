@@ -44,6 +44,8 @@ REMEMBERED, ENOUGH = 128, 32
 """Losses that a spike is measured against, and how many of them it takes before anything is one."""
 MOST_REWINDS = 3
 GUARD = ("recent", "in_a_row", "overflows", "rewinds")
+TOO_SHORT = 30.0
+"""Seconds of a whole training that compiling cannot shorten by what it takes itself."""
 OVERFLOWS = 50
 """So many steps in a row may overflow in float16 while the scale of the loss is sought."""
 
@@ -364,6 +366,9 @@ class _Run:
         try:
             seconds()
             plain = min(seconds() for _ in range(3))
+            if plain * (self.plan.steps - self.step) < TOO_SHORT:
+                self.work.log(f"A step takes {plain:.3g} s: the whole training is too short for compiling to pay.")
+                return False
             self.model.compile()
             first = seconds()
             fast = min(seconds() for _ in range(3))
