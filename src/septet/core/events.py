@@ -38,6 +38,13 @@ class Event:
     def to_json(self) -> str:
         return json.dumps({"event": type(self).kind, **asdict(self)}, ensure_ascii=False, default=str)
 
+    @staticmethod
+    def from_json(line: str) -> Event:
+        """Return the event of a line that `to_json` made."""
+        fields = json.loads(line)
+        name = fields.pop("event")
+        return next(kind for kind in map(globals().get, __all__) if kind.kind == name)(**fields)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):

@@ -85,16 +85,16 @@ class Together:
         assert found[0] == same * self.size, f"the ranks sum different figures; rank {self.rank} has {names}"
         return dict(zip(names, found[1:], strict=True))
 
-    def agree(self, value: Any) -> Any:
-        """Return rank 0's JSON value on every rank."""
+    def agree(self, value: Any, *, group: dist.ProcessGroup | None = None) -> Any:
+        """Return rank 0's JSON value on every rank. group: one with all of them, which may have a timeout of its own."""
         text = json.dumps(value).encode() if self.is_first else b""
         length = torch.tensor([len(text)])
-        dist.broadcast(length, 0)
+        dist.broadcast(length, 0, group=group)
         if self.is_first:
             content = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         else:
             content = torch.empty(int(length), dtype=torch.uint8)
-        dist.broadcast(content, 0)
+        dist.broadcast(content, 0, group=group)
         return json.loads(content.numpy().tobytes())
 
     def barrier(self) -> None:
@@ -118,7 +118,11 @@ def join(device: str = "auto") -> Together:
             )
         torch.cuda.set_device(local)
     if not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=TIMEOUT)
+        store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        # torchrun keeps the store over a restart, and with it the addresses of processes that are dead
+        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     return Together(dist.get_rank(), dist.get_world_size())
 
 
