@@ -37,6 +37,7 @@ from septet.nn.model import Model
 from septet.train.loop import fit
 from septet.train.objectives.causal_lm import CausalLM
 from septet.train.plan import Plan
+from septet.train.schedules.constant import Constant
 
 VOCABULARY, WIDTH, INNER, LAYERS, HEADS = 8192, 384, 1024, 6, 6
 CONTEXT, ROWS, RATE = 256, 8, 1e-3
@@ -116,9 +117,7 @@ def run_ours(rows: list[Row], steps: int, skip: int, *, compile: bool) -> Run:
     marks: list[float] = []
     folder = Path(tempfile.mkdtemp())
     model = Model(module(), SimpleNamespace(pad_token_id=1))
-    plan = Plan(
-        steps=steps, learning_rate=RATE, schedule="constant", betas=(0.9, 0.95), compile=compile, checkpoint_every=10**9
-    )
+    plan = Plan(steps=steps, learning_rate=RATE, schedule=Constant(warmup=0), compile=compile, checkpoint_every=10**9)
     work = Work(out=folder, state=folder, runtime=Runtime(), emit=lambda event: marks.append(time.perf_counter()))
     marks.append(time.perf_counter())
     done = fit(model, CausalLM(), Rows(rows), plan, work=work)

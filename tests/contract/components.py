@@ -123,6 +123,10 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
         yield None
     elif origin is Literal:
         yield from args
+    elif origin is tuple and len(args) > 1 and args[-1] is not Ellipsis:
+        # of a fixed length: one value moved, and for shares that add up to one the others moved against it
+        first, second, *rest = current or (0.5,) * len(args)
+        yield from ((first * 0.5, second, *rest), (first * 0.5, second + first * 0.5, *rest))
     elif origin is tuple:
         inner = list(_values(args[0], [], None, folder))
         yield from ((value,) for value in inner)

@@ -12,6 +12,7 @@ from tests.train.tiny import tiny_model, tiny_rows, work_in
 from septet.data.batches import Batches
 from septet.train.loop import fit
 from septet.train.objectives.causal_lm import CausalLM
+from septet.train.optimizer import Optimizer
 from septet.train.plan import Plan
 
 
@@ -19,7 +20,11 @@ def train(folder, micro_rows, optimizer):
     model = tiny_model()
     # epsilon is large here: AdamW's first steps are the sign of the gradient, which turns rounding of a zero into a whole step
     plan = Plan(
-        steps=4, learning_rate=1e-2, micro_rows=micro_rows, precision="float32", optimizer=optimizer, epsilon=1e-3
+        steps=4,
+        learning_rate=1e-2,
+        micro_rows=micro_rows,
+        precision="float32",
+        optimizer=Optimizer.parse({"kind": optimizer, "epsilon": 1e-3}),
     )
     done = fit(model, CausalLM(), Batches(tiny_rows(), 8, seed=0), plan, work=work_in(folder))
     return model, done

@@ -17,11 +17,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.train.tiny import tiny_model, tiny_rows, work_in
 
+from septet.core import registry
 from septet.core.errors import Stopped
 from septet.data.batches import Batches
 from septet.train.loop import fit
 from septet.train.objectives.causal_lm import CausalLM
+from septet.train.optimizer import Optimizer
 from septet.train.plan import Plan
+from septet.train.schedules.cosine import Cosine
 
 STEPS = 12
 
@@ -42,8 +45,8 @@ def run(folder: Path, *, optimizer: str = "adamw", stop_after: int | None = None
     plan = Plan(
         steps=STEPS,
         learning_rate=1e-2,
-        warmup=2,
-        optimizer=optimizer,
+        schedule=Cosine(warmup=2),
+        optimizer=Optimizer.parse(optimizer),
         eval_every=4,
         checkpoint_every=3,
         micro_rows=3,
@@ -59,7 +62,7 @@ def weights(model) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.module.named_parameters()}
 
 
-@pytest.fixture(scope="module", params=["adamw", "muon"])
+@pytest.fixture(scope="module", params=registry.names(Optimizer.drawer))
 def whole(request, tmp_path_factory):
     model, done = run(tmp_path_factory.mktemp("whole"), optimizer=request.param)
     return request.param, weights(model), done.curve
@@ -110,9 +113,9 @@ def test_killed_equals_uninterrupted(tmp_path):
     expected, _ = run(tmp_path / "whole")
     code = CHILD.format(path=sys.path)
     command = [sys.executable, "-c", code, str(tmp_path / "killed"), str(tmp_path / "weights.safetensors")]
-    checkpoint = tmp_path / "killed" / "state" / "fit.safetensors"
+    state = tmp_path / "killed" / "state"
     with subprocess.Popen(command) as child:
-        while not checkpoint.exists() and child.poll() is None:
+        while not list(state.glob("fit-*.safetensors")) and child.poll() is None:
             pass
         # somewhere within the remaining steps, which take some hundredths of a second
         for _ in range(random.SystemRandom().randrange(200_000)):

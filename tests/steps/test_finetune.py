@@ -75,7 +75,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tuned, inputs, tmp_path):
     step = Finetune(**FIELDS)
     with pytest.raises(Stopped):
         step.run(work_at(tmp_path, stop_after=7), **inputs)
-    assert (tmp_path / "state" / "fit.safetensors").is_file()
+    assert (tmp_path / "state" / "fit-000001.safetensors").is_file()
     step.run(work_at(tmp_path), **inputs)
     assert contents(tmp_path / "out") == contents(tuned[1])
 

@@ -6,7 +6,10 @@ python -m pytest tests/train/test_loop.py
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tests.train.tiny import TOKENIZER, tiny_model, tiny_rows, work_in
@@ -18,15 +21,19 @@ from septet.data.packing import pack, text_sample
 from septet.train.loop import DivergedError, evaluate, fit
 from septet.train.objective import Objective, Term
 from septet.train.objectives.causal_lm import CausalLM
+from septet.train.optimizers.adamw import AdamW
+from septet.train.optimizers.muon import Muon
 from septet.train.plan import Plan
 from septet.train.runtime import settle
+from septet.train.schedules.constant import Constant
+from septet.train.schedules.cosine import Cosine
 
 
 def test_it_learns_a_pattern(tmp_path):
     # documents that count upwards can be predicted all but perfectly
     rows, _ = pack([text_sample(range(2 + n, 22 + n), separator=0) for n in range(40)], 32, pad=1)
     model = tiny_model()
-    plan = Plan(steps=60, learning_rate=1e-2, warmup=5, optimizer="muon")
+    plan = Plan(steps=60, learning_rate=1e-2, schedule=Cosine(warmup=5), optimizer=Muon())
     done = fit(model, CausalLM(), Batches(rows, 8), plan, work=work_in(tmp_path))
     assert done.curve[0]["loss"] > 3.5
     assert done.losses["nll"] < 1.0
@@ -47,7 +54,7 @@ def test_the_first_loss_is_transformers_own(tmp_path):
 def test_one_step_is_torchs_adamw_on_the_clipped_gradient(tmp_path):
     rows = tiny_rows()[:4]
     model, reference = tiny_model(), tiny_model()
-    plan = Plan(steps=1, learning_rate=1e-2, precision="float32", clip=0.1, epsilon=1e-3)
+    plan = Plan(steps=1, learning_rate=1e-2, precision="float32", clip=0.1, optimizer=AdamW(epsilon=1e-3))
     fit(model, CausalLM(), Batches(rows, 4, seed=0), plan, work=work_in(tmp_path))
     optimizer = torch.optim.AdamW(
         reference.module.parameters(), lr=1e-2, betas=(0.9, 0.95), eps=1e-3, weight_decay=0.0, foreach=False
@@ -100,7 +107,10 @@ def test_evaluation_does_not_depend_on_how_many_rows_at_once(tmp_path):
 
 
 class Exploding(CausalLM):
-    """A loss that is not a number at its third step."""
+    """A loss that is not a number at some of its calls; `calls` is kept with the run."""
+
+    at: tuple[int, ...] = (3,)
+    value: float = 0.0
 
     def start(self, model):
         return {"calls": 0}
@@ -108,20 +118,143 @@ class Exploding(CausalLM):
     def loss(self, batch, model, state, **frozen):
         state["calls"] += 1
         (name, term), *_ = super().loss(batch, model, state).items()
-        return {name: Term(term.sum * (float("nan") if state["calls"] == 3 else 1.0), term.weight)}
+        factor = (self.value or float("nan")) if state["calls"] in self.at else 1.0
+        return {name: Term(term.sum * factor, term.weight)}
 
 
-def test_a_loss_that_is_not_a_number_stops_with_advice(tmp_path):
-    plan = Plan(steps=9, learning_rate=1e-3)
-    with pytest.raises(DivergedError, match=r"At step 3 .* Lower the learning rate"):
-        fit(tiny_model(), Exploding(), Batches(tiny_rows(), 4), plan, work=work_in(tmp_path))
+def train(folder, objective, **changes):
+    model, told = tiny_model(), []
+    plan = Plan(**{"steps": 12, "learning_rate": 1e-2, "optimizer": AdamW(epsilon=1e-3), **changes})
+    work = work_in(folder, emit=lambda event: told.append(getattr(event, "text", "")))
+    done = fit(model, objective, Batches(tiny_rows(), 4), plan, work=work, held_out=tiny_rows(6, seed=9))
+    return model, done, "\n".join(told)
+
+
+def test_a_step_without_a_number_is_not_learned_from(tmp_path):
+    _, done, told = train(tmp_path, Exploding(at=(3, 5)))
+    assert [record["step"] for record in done.curve if record.get("skipped") == "non-finite"] == [3, 5]
+    assert done.facts["skipped_steps"] == {"non-finite": 2}
+    assert "Step 3 is not learned from: non-finite" in told
+    assert math.isfinite(done.losses["nll"])
+
+
+def test_a_skipped_step_moves_nothing(tmp_path):
+    before = [p.detach().clone() for p in tiny_model().module.parameters()]
+    model, *_ = train(tmp_path, Exploding(at=(2,)), steps=2, learning_rate=1e-2)
+    once, *_ = train(tmp_path / "once", CausalLM(), steps=2, schedule=Constant(warmup=0))
+    moved = [not torch.equal(a, b) for a, b in zip(before, model.module.parameters(), strict=True)]
+    assert all(moved)
+    assert any(not torch.equal(a, b) for a, b in zip(model.module.parameters(), once.module.parameters(), strict=True))
+
+
+def test_a_loss_that_stays_no_number_stops_with_advice(tmp_path):
+    with pytest.raises(DivergedError, match=r"At step 7 .*5 steps in a row .*Lower the learning rate"):
+        train(tmp_path, Exploding(at=tuple(range(3, 99))))
+
+
+BAD = 63
+
+
+class Bad(Batches):
+    """Windows 104 to 108 hold a token that no other window holds."""
+
+    def next(self):
+        number = self.epoch * len(self.rows) + self.place
+        rows = super().next()
+        if 104 <= number // 4 + 1 <= 108:
+            rows[0] = replace(rows[0], ids=np.full_like(rows[0].ids, BAD))
+        return rows
+
+
+class Poisoned(CausalLM):
+    def loss(self, batch, model, state, **frozen):
+        (name, term), *_ = super().loss(batch, model, state).items()
+        poisoned = bool((batch.inputs["input_ids"] == BAD).all(dim=1).any())
+        return {name: Term(term.sum * (float("nan") if poisoned else 1.0), term.weight)}
+
+
+def test_after_bad_data_it_goes_back_and_on_with_other_data(tmp_path):
+    """Windows 104 to 108 give no numbers: back to the anchor of step 100, and on with window 109; stopped on the way or not."""
+
+    def run(name, stop_after=None):
+        seen, told = 0, []
+
+        def emit(event):
+            nonlocal seen
+            seen += isinstance(event, Progress)
+            told.append(getattr(event, "text", ""))
+
+        model = tiny_model()
+        plan = Plan(steps=112, learning_rate=1e-2, optimizer=AdamW(epsilon=1e-3))
+        work = work_in(tmp_path / name, emit=emit, stopping=lambda: stop_after is not None and seen >= stop_after)
+        return model, fit(model, Poisoned(), Bad(tiny_rows(), 4), plan, work=work), "\n".join(told)
+
+    model, done, told = run("whole")
+    assert done.facts["rewinds"] == 1
+    assert "Going back from step 108 to step 100" in told
+    assert [record["step"] for record in done.curve] == list(range(1, 113))
+    assert not any("skipped" in record for record in done.curve)
+    for stop in (106, 2, 3):
+        with pytest.raises(Stopped):
+            run("stopped", stop)
+    again, redone, _ = run("stopped")
+    assert json.dumps(redone.curve) == json.dumps(done.curve)
+    assert all(torch.equal(a, b) for a, b in zip(again.module.parameters(), model.module.parameters(), strict=True))
+
+
+def test_a_spike_is_not_learned_from(tmp_path):
+    _, done, _ = train(tmp_path, Exploding(at=(40,), value=50.0), steps=44, spike=6.0)
+    assert [(r["step"], r["skipped"]) for r in done.curve if "skipped" in r] == [(40, "spike")]
+
+
+def test_early_stopping_keeps_the_best(tmp_path):
+    model, done, _ = train(tmp_path, CausalLM(), steps=400, learning_rate=0.1, eval_every=4, stop_after=3)
+    assert done.facts["stopped_early"] is True
+    losses = [record["held_out"]["nll"] for record in done.curve if "held_out" in record]
+    settled = settle(work_in(tmp_path / "x").runtime)
+    found = evaluate(model, CausalLM(), tiny_rows(6, seed=9), settled=settled)["nll"]
+    assert found == pytest.approx(min(losses), rel=1e-6)
+    assert losses.index(min(losses)) == len(losses) - 4
+
+
+def test_the_average_by_hand(tmp_path):
+    kept = {}
+
+    class Watch(CausalLM):
+        def loss(self, batch, model, state, **frozen):
+            kept.setdefault("weights", []).append(next(iter(model.trainable().values())).detach().clone())
+            return super().loss(batch, model, state)
+
+    model, *_ = train(tmp_path, Watch(), steps=3, average=0.5, precision="float32", eval_every=99)
+    plain, *_ = train(tmp_path / "plain", CausalLM(), steps=3, precision="float32", eval_every=99)
+    first, second, third = kept["weights"][:3]
+    last = next(iter(plain.trainable().values())).detach()
+    # decays 1/10, 2/11, 3/12 while the average is young
+    expected = first
+    for weights, decay in ((second, 1 / 10), (third, 2 / 11), (last, 3 / 12)):
+        expected = decay * expected + (1 - decay) * weights
+    torch.testing.assert_close(next(iter(model.trainable().values())).detach(), expected, atol=1e-7, rtol=1e-5)
+
+
+def test_recomputing_changes_nothing(tmp_path):
+    plain, *_ = train(tmp_path / "a", CausalLM(), steps=3, precision="float32")
+    again, *_ = train(tmp_path / "b", CausalLM(), steps=3, precision="float32", recompute=True)
+    for ours, theirs in zip(again.module.parameters(), plain.module.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+def test_float16_scales_its_loss_and_learns(tmp_path):
+    _, done, _ = train(tmp_path, CausalLM(), steps=30, precision="float16")
+    assert done.facts["precision"] == "float16"
+    assert set(done.facts.get("skipped_steps", {})) <= {"overflow"}
+    assert done.curve[-1]["loss"] < done.curve[0]["loss"]
 
 
 def test_ctrl_c_saves_first(tmp_path):
     plan = Plan(steps=50, learning_rate=1e-3)
     with pytest.raises(Stopped):
         fit(tiny_model(), CausalLM(), Batches(tiny_rows(), 4), plan, work=work_in(tmp_path, stopping=lambda: True))
-    assert (tmp_path / "state" / "fit.safetensors").is_file()
+    assert (tmp_path / "state" / "fit-000001.safetensors").is_file()
 
 
 def test_only_what_requires_a_gradient_moves(tmp_path):

@@ -70,6 +70,8 @@ class Family(Component):
     """The kind of objective that it was made for."""
     tokens_like: ClassVar[str] = "none"
     """The family of special tokens that its tokenizer needs (the field `family` of the step `tokenizer`)."""
+    judges_pairs: ClassVar[bool] = False
+    """True where the model has token types for two segments and a head that judges them."""
     sees: ClassVar[str] = ""
     """What a position sees, in a few words."""
     made_for: ClassVar[str] = ""
@@ -107,7 +109,7 @@ class Family(Component):
         """Return a transformers model with weights drawn anew; pairs: with a head that judges two segments."""
         from septet.nn.architecture import from_config
 
-        if pairs and self.architecture != "encoder":
+        if pairs and not self.judges_pairs:
             raise ComponentError(f"the family '{self.kind}' has no head for pairs of sentences; 'bert' has one.")
         return from_config(config, self.architecture, pairs=pairs)
 

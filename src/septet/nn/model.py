@@ -31,6 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from septet.core.errors import ComponentError
 from septet.nn.architecture import Architecture, architecture_of, block_mask
 from septet.nn.cross_entropy import nll_each, nll_sum
 
@@ -191,6 +192,21 @@ class Model:
     def compile(self) -> None:
         """Compile the trunk with torch.compile (needs a C++ compiler on a processor); parameters stay the same objects."""
         self._compiled = {name: torch.compile(part) for name, part in self._parts().items()}
+
+    def uncompile(self) -> None:
+        """Go back to the trunk as it is."""
+        self._compiled = {}
+
+    def recompute(self) -> None:
+        """Forget the activations within each layer, and make them again in the backward pass: less memory, a third more time.
+
+        Raises ComponentError for an architecture that transformers cannot do it for.
+        """
+        if not getattr(self.base, "supports_gradient_checkpointing", False):
+            raise ComponentError(
+                f"recompute: a model of the type '{self.config.model_type}' cannot do without its activations; leave it out."
+            )
+        self.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     def _parts(self) -> dict[str, Any]:
         """The modules of the trunk, by name: "trunk", or "encoder" and "decoder"."""

@@ -79,6 +79,7 @@ class Align(Step):
         from septet.train.plan import Plan
         from septet.train.preference import prepare_pairs
         from septet.train.runtime import settle
+        from septet.train.schedules.cosine import Cosine
 
         objective = self.objective
         assert isinstance(objective, PairObjective), "checked with the fields"
@@ -103,7 +104,7 @@ class Align(Step):
         rate = self.learning_rate or self.adapter.learning_rate(model) / 5
         model = self.adapter.attach(model, seed=self.seed)
         steps = steps_of(len(train), self.epochs, self.batch_size)
-        plan = Plan(steps=steps, learning_rate=rate, warmup=math.ceil(steps / 10), seed=self.seed)
+        plan = Plan(steps=steps, learning_rate=rate, schedule=Cosine(warmup=math.ceil(steps / 10)), seed=self.seed)
         learning = sum(p.numel() for p in model.trainable().values())
         work.log(
             f"{len(train)} pairs, {prepared.tokens} tokens, {steps} steps, learning rate {rate:.2g}; {learning:,} parameters learn."

@@ -66,6 +66,7 @@ class Finetune(Step):
         from septet.train.objectives.supervised import Supervised, prepare_conversations
         from septet.train.plan import Plan
         from septet.train.runtime import settle
+        from septet.train.schedules.cosine import Cosine
 
         settled = settle(work.runtime)
         model = open_model(inputs["model"].path, device=work.runtime.device)
@@ -92,7 +93,7 @@ class Finetune(Step):
         before = evaluate(model, objective, held_out, settled=settled) if held_out else {}
         model = self.adapter.attach(model, seed=self.seed)
         steps = steps_of(len(samples), self.epochs, self.batch_size)
-        plan = Plan(steps=steps, learning_rate=rate, warmup=math.ceil(steps / 20), seed=self.seed)
+        plan = Plan(steps=steps, learning_rate=rate, schedule=Cosine(warmup=math.ceil(steps / 20)), seed=self.seed)
         learning = sum(p.numel() for p in model.trainable().values())
         work.log(
             f"{len(samples)} conversations, {prepared.targets} tokens of answers, {steps} steps, "

@@ -29,6 +29,11 @@ from septet.data.documents import read_documents, write_rows
 from septet.nn.families.llama import Llama
 from septet.nn.family import Dial, Family, family_of
 from septet.train.objective import Objective
+from septet.train.optimizer import Optimizer
+from septet.train.optimizers.muon import Muon
+from septet.train.plan import Precision
+from septet.train.schedule import Schedule
+from septet.train.schedules.wsd import Wsd
 
 if TYPE_CHECKING:
     import torch
@@ -82,6 +87,7 @@ class Pretrain(Step):
     """Train a language model on a corpus."""
 
     produces: ClassVar[str] = "model"
+    version: ClassVar[int] = 2
 
     corpus: CorpusRef
     """The corpus: its training part is learned, its held-out part only measured."""
@@ -113,16 +119,30 @@ class Pretrain(Step):
     """Tokens of one optimizer step; derived unless given."""
     tokens: int | None = Field(default=None, ge=1)
     """Tokens of the whole training; derived unless given."""
-    optimizer: Literal["adamw", "muon"] = "muon"
-    """muon: orthogonalised steps for the matrices, AdamW for the rest; adamw: AdamW for all."""
+    optimizer: Optimizer = Muon()
+    """What takes the steps."""
+    schedule: Schedule = Wsd(decay=0.5)
+    """The course of the learning rate."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decay of the matrices, in units of the learning rate."""
     clip: float = Field(default=1.0, ge=0)
     """The largest norm of the gradient; 0 does not clip."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    micro_tokens: int | None = Field(default=None, ge=1)
+    """Tokens of one forward pass, where a whole step's do not fit in memory; changes nothing else."""
+    precision: Precision = "auto"
     """The type of the arithmetic; auto: bfloat16 where the device has it natively. Weights are float32 always."""
-    compile: bool = False
-    """Compile the model with torch.compile; needs a C++ compiler on the machine."""
+    recompute: bool = False
+    """Make the activations of each layer again in the backward pass: less memory, a third more time."""
+    compile: bool | Literal["auto"] = False
+    """Compile the model with torch.compile; needs a C++ compiler. auto: try, and do what will be done first."""
+    average: float | None = Field(default=None, gt=0, lt=1)
+    """Keep an exponential average of the weights with this decay, such as 0.999, in place of the last ones."""
+    evaluations: int = Field(default=5, ge=1)
+    """How often the held-out text is looked at on the way."""
+    stop_after: int | None = Field(default=None, ge=1)
+    """End after so many evaluations in a row without a new best, and keep the best weights."""
+    spike: float | None = Field(default=None, gt=0)
+    """Do not learn from a step whose loss is so many standard deviations above the mean of the last ones."""
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:
@@ -140,7 +160,9 @@ class Pretrain(Step):
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: DataError for a corpus without training text; DivergedError when the loss is no longer a number."""
-        from septet.data.batches import Batches, Partnered  # torch and transformers: 3 s
+        import torch  # with transformers 3 s; the command line does without
+
+        from septet.data.batches import Batches, Partnered
         from septet.data.layout import pieces
         from septet.data.packing import pack, separator_of, text_samples
         from septet.train.loop import evaluate, fit
@@ -202,7 +224,8 @@ class Pretrain(Step):
         if held_rows:
             last = evaluate(model, objective, held_rows, settled=settled, rows_at_once=plan.eval_rows)
             facts["held_out_loss"] = last
-            figure = objective.measure(model, held_rows, last, settled=settled)
+            with torch.no_grad():
+                figure = objective.measure(model, held_rows, last, settled=settled)
             if figure is not None:
                 separator = separator_of(tokenizer)
                 plain = [row[0] if objective.partners else row for row in held_rows]
@@ -238,23 +261,14 @@ class Pretrain(Step):
     def _fitting(self, family: Family, architecture: str) -> Objective:
         """Return the objective, given or the family's own; raises ComponentError where the architecture cannot learn it."""
         objective = self.objective or Objective.parse(family.objective)
-        if objective.needs:
-            raise ComponentError(
-                f"the objective '{objective.kind}' needs {', '.join(sorted(objective.needs))}, which pre-training does not have. "
-                f"Use '{family.objective}' here, and this objective in 'align'."
-            )
-        if architecture not in objective.fits:
-            fitting = [
-                name
-                for name in registry.names(Objective.drawer)
-                if architecture in (other := registry.find(Objective.drawer, name, family=Objective)).fits
-                and not other.needs
+        problem = _problem(objective, family, architecture)
+        if problem:
+            known = [
+                registry.find(Objective.drawer, name, family=Objective) for name in registry.names(Objective.drawer)
             ]
-            raise ComponentError(
-                f"objective: '{objective.kind}' is for the architecture {' or '.join(sorted(objective.fits))}, and the family "
-                f"'{family.kind}' is '{architecture}'. What fits: {', '.join(fitting)}."
-            )
-        return objective
+            fitting = [other.kind_name() for other in known if not _problem(other, family, architecture)]
+            raise ComponentError(f"objective: '{objective.kind}' {problem}. What fits here: {', '.join(fitting)}.")
+        return objective.suited(architecture)
 
     def _continued(self, config: Any, family: Family, tokenizer: Any) -> Dial:
         """Return the dial of a model that exists: its sizes, and a third of the peak rate that its depth would have anew."""
@@ -272,7 +286,7 @@ class Pretrain(Step):
             heads=int(config.num_attention_heads),
             feed_forward=int(next(filter(None, (getattr(config, name, None) for name in FEED_FORWARD)), 0)),
             context=self.context or min(limit, 1024),
-            learning_rate=self.learning_rate or anew.learning_rate / 3,
+            learning_rate=self.learning_rate or anew.learning_rate * self.optimizer.relative_rate / 3,
             batch_tokens=self.batch_tokens or anew.batch_tokens,
             tokens=self.tokens or anew.tokens,
         )
@@ -306,6 +320,8 @@ class Pretrain(Step):
     def derive(self, vocabulary: int) -> Dial:
         """Return the family's dial with the fields that were given in place of the derived ones."""
         dial = self.family.dial(self.depth, vocabulary=vocabulary)
+        # the dial's rate was found with Muon
+        dial = replace(dial, learning_rate=dial.learning_rate * self.optimizer.relative_rate)
         names = ("width", "heads", "feed_forward", "context", "learning_rate", "batch_tokens", "tokens")
         given = {name: getattr(self, name) for name in names}
         if self.width is not None:
@@ -314,24 +330,38 @@ class Pretrain(Step):
         return dial.with_(**given)
 
     def plan(self, dial: Dial) -> Plan:
-        """Return the plan: warm-up over a twentieth, constant, then a linear fall over the last half."""
+        """Return the plan of a training with these sizes."""
         from septet.train.plan import Plan
 
         steps = max(1, round(dial.tokens / dial.batch_tokens))
         return Plan(
             steps=steps,
             learning_rate=dial.learning_rate,
-            warmup=min(100, steps // 20),
-            schedule="wsd",
-            decay=0.5,
             optimizer=self.optimizer,
+            schedule=self.schedule,
             weight_decay=self.weight_decay,
             clip=self.clip,
-            eval_every=max(1, steps // 5),
+            micro_rows=None if self.micro_tokens is None else max(1, self.micro_tokens // dial.context),
             precision=self.precision,
+            recompute=self.recompute,
             compile=self.compile,
+            average=self.average,
+            eval_every=max(1, steps // self.evaluations),
+            stop_after=self.stop_after,
+            spike=self.spike,
             seed=self.seed,
         )
+
+
+def _problem(objective: Objective | type[Objective], family: Family, architecture: str) -> str:
+    """Return why a model of this family cannot learn an objective from text; nothing where it can."""
+    if objective.learns_from != "text":
+        return f"learns from {objective.learns_from}, not from text"
+    if architecture not in objective.fits:
+        return f"is for the architecture {' or '.join(sorted(objective.fits))}, and the family '{family.kind}' is '{architecture}'"
+    if objective.pairs and not family.judges_pairs:
+        return f"needs a head that judges pairs of sentences, and the family '{family.kind}' has none"
+    return ""
 
 
 def curve_rows(curve: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
@@ -342,6 +372,7 @@ def curve_rows(curve: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
             "step": record["step"],
             "tokens": record["tokens"],
             "loss": record["loss"],
+            **({"skipped": record["skipped"]} if "skipped" in record else {}),
             **({"held_out_loss": held_out.get("nll", sum(held_out.values()))} if held_out else {}),
             "learning_rate": record["learning_rate"],
             "grad_norm": record["grad_norm"],

@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from septet.core.component import Component
 
@@ -88,6 +88,8 @@ class Objective(Component):
     drawer: ClassVar[str] = "septet.train.objectives"
     fits: ClassVar[frozenset[str]] = frozenset({"decoder"})
     """The architectures that can learn it: decoder, encoder, permuted, encoder-decoder."""
+    learns_from: ClassVar[Literal["text", "conversations", "pairs"]] = "text"
+    """What its rows are: packed rows of text (`pretrain`), conversations (`finetune`), preference pairs (`align`)."""
     pairs: ClassVar[bool] = False
     """True where the model needs BERT's head that judges two segments."""
     partners: ClassVar[bool] = False
@@ -116,6 +118,10 @@ class Objective(Component):
         last: what `evaluate` found over the same rows. Called without gradient, in evaluation mode.
         """
         return None
+
+    def suited(self, architecture: str) -> Self:
+        """Return the objective for an architecture that it fits; most are the same for all of theirs."""
+        return self
 
     def start(self, model: Model) -> State:
         """Return the state before the first step; empty for most."""

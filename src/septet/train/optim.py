@@ -1,10 +1,10 @@
-"""Optimizers: AdamW, and Muon for the matrices; their states as plain tensors for checkpoints.
+"""Optimizers that torch lacks, and the states of any as plain tensors for checkpoints.
 
-AdamW: Loshchilov and Hutter 2019 (https://arxiv.org/abs/1711.05101), torch's. Muon: Jordan 2024
-(https://kellerjordan.github.io/posts/muon/), with the step's size matched to AdamW's (Liu et al. 2025,
-https://arxiv.org/abs/2502.16982, section 2.2), so that one learning rate serves both. Weight decay falls on matrices only.
+Muon: Jordan 2024 (https://kellerjordan.github.io/posts/muon/), with the step's size matched to AdamW's (Liu et al. 2025,
+https://arxiv.org/abs/2502.16982, section 2.2). Lion: Chen et al. 2023 (https://arxiv.org/abs/2302.06675). AdamW in 8 bits:
+Dettmers et al. 2022 (https://arxiv.org/abs/2110.02861).
 
-What it is not: a home for schedules; those are `septet.train.plan`.
+What it is not: the choice of one; that is a component in `septet.train.optimizers`.
 
     python -m pytest tests/train/test_optim.py
 """
@@ -12,18 +12,33 @@ What it is not: a home for schedules; those are `septet.train.plan`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from septet.nn.device import bfloat16_is_native
-from septet.train.plan import Plan
 
-__all__ = ["Muon", "Optimizer", "load_state", "make", "orthogonal", "set_rate", "state_of"]
+__all__ = [
+    "EightBitAdamW",
+    "MuonStep",
+    "Optimizers",
+    "SignMomentum",
+    "dynamic_code",
+    "load_state",
+    "orthogonal",
+    "packed_8bit",
+    "set_rate",
+    "state_of",
+    "unpacked_8bit",
+]
 
-Optimizer = list[torch.optim.Optimizer]
+Optimizers = list[torch.optim.Optimizer]
 """One or two torch optimizers over disjoint parameters."""
+
+BLOCK, SMALL = 256, 4096
+"""Values that share a scale in 8-bit states, and the size from which a tensor's states have 8 bits."""
 
 
 def orthogonal(matrix: Tensor, *, steps: int = 5) -> Tensor:
@@ -41,8 +56,8 @@ def orthogonal(matrix: Tensor, *, steps: int = 5) -> Tensor:
     return x.T if tall else x
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum, made orthogonal. Only for matrices [M, N] in float32.
+class MuonStep(torch.optim.Optimizer):
+    """Momentum, made orthogonal. Only for matrices [M, N] in float32; what has more dimensions is taken as [M, the rest].
 
     torch has a Muon too, which computes in bfloat16 everywhere; on a processor that emulates bfloat16 its step takes longer than
     the rest of the training. This one does so only where bfloat16 is native, and is otherwise the same (tested against it).
@@ -68,43 +83,135 @@ class Muon(torch.optim.Optimizer):
                 state["momentum"].lerp_(p.grad, 1 - momentum)
                 update = p.grad.lerp(state["momentum"], momentum)  # Nesterov's look ahead
                 dtype = torch.bfloat16 if bfloat16_is_native(p.device) else torch.float32
-                update = orthogonal(update.to(dtype)).to(p.dtype)
+                # XLNet keeps heads apart, [D, heads, head]: one map all the same
+                update = orthogonal(update.to(dtype).flatten(1)).to(p.dtype).view_as(p)
                 p.mul_(1 - rate * group["weight_decay"])
                 # 0.2 is about the root mean square of AdamW's steps; an orthogonal [M, N] has 1 / sqrt(max(M, N))
-                p.add_(update, alpha=-rate * 0.2 * max(p.shape) ** 0.5)
+                p.add_(update, alpha=-rate * 0.2 * max(p.shape[0], p.numel() // p.shape[0]) ** 0.5)
 
 
-def make(parameters: Mapping[str, nn.Parameter], plan: Plan) -> Optimizer:
-    """Return the optimizers for the named parameters."""
-    matrices = {name: p for name, p in parameters.items() if p.ndim >= 2}
-    inner = {name: p for name, p in matrices.items() if p.ndim == 2 and "embed" not in name and "lm_head" not in name}
-    found: Optimizer = []
-    if plan.optimizer == "muon" and inner:
-        found.append(
-            torch.optim.Muon(
-                list(inner.values()), lr=1.0, weight_decay=plan.weight_decay, adjust_lr_fn="match_rms_adamw"
-            )
-        )
-        matrices = {name: p for name, p in matrices.items() if name not in inner}
-    vectors = [p for p in parameters.values() if p.ndim < 2]
-    groups = [
-        {"params": list(matrices.values()), "weight_decay": plan.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if groups:
-        found.append(torch.optim.AdamW(groups, lr=1.0, betas=plan.betas, eps=plan.epsilon, fused=True))
-    return found
+class SignMomentum(torch.optim.Optimizer):
+    """Lion: theta -= rate * (sign(b1 m + (1 - b1) g) + decay * theta), then m = b2 m + (1 - b2) g."""
+
+    def __init__(
+        self, parameters: Any, *, lr: float = 1.0, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take one step for every parameter that has a gradient."""
+        assert closure is None, "the loop computes the gradient beforehand"
+        for group in self.param_groups:
+            rate, (first, second) = group["lr"], group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                direction = state["momentum"].lerp(p.grad, 1 - first).sign_()
+                p.mul_(1 - rate * group["weight_decay"]).add_(direction, alpha=-rate)
+                state["momentum"].lerp_(p.grad, 1 - second)
 
 
-def set_rate(optimizer: Optimizer, rate: float) -> None:
+@cache
+def dynamic_code(signed: bool) -> Tensor:
+    """Return the 256 numbers that 8 bits stand for, float32, ascending, within [-1, 1] or [0, 1]: dynamic tree quantisation.
+
+    For each of seven powers of ten, from 1e-6 to 1, the stretch between a tenth of it and itself is cut into equal parts, twice as
+    many for each power (Dettmers et al. 2022, section 1.3 and figure 2); their middles are the numbers, with zero and one.
+    """
+    values = [0.0, 1.0]
+    for exponent in range(7):
+        edges = torch.linspace(0.1, 1, 2 ** (exponent + (0 if signed else 1)) + 1, dtype=torch.float64)
+        middles = ((edges[1:] + edges[:-1]) / 2 * 10.0 ** (exponent - 6)).tolist()
+        values += middles + ([-value for value in middles] if signed else [])
+    return torch.tensor(sorted(values), dtype=torch.float32)
+
+
+def packed_8bit(values: Tensor, *, signed: bool) -> tuple[Tensor, Tensor]:
+    """Return (codes uint8 [blocks, 256], scales float32 [blocks]): each block in units of its largest value."""
+    code = dynamic_code(signed).to(values.device)
+    blocks = nn.functional.pad(values.flatten(), (0, -values.numel() % BLOCK)).view(-1, BLOCK)
+    scales = blocks.abs().amax(dim=1)
+    shares = blocks / scales.clamp(min=torch.finfo(torch.float32).tiny)[:, None]
+    return torch.bucketize(shares, (code[1:] + code[:-1]) / 2).to(torch.uint8), scales
+
+
+def unpacked_8bit(codes: Tensor, scales: Tensor, shape: torch.Size, *, signed: bool) -> Tensor:
+    """Return the float32 values of what `packed_8bit` made of a tensor of this shape."""
+    values = dynamic_code(signed).to(codes.device)[codes.int()] * scales[:, None]
+    return values.flatten()[: shape.numel()].view(shape)
+
+
+class EightBitAdamW(torch.optim.Optimizer):
+    """AdamW whose averages are kept in 8 bits, and made float32 for a step."""
+
+    def __init__(
+        self,
+        parameters: Any,
+        *,
+        lr: float = 1.0,
+        betas: tuple[float, float] = (0.9, 0.95),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": betas, "epsilon": epsilon, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take one step for every parameter that has a gradient."""
+        assert closure is None, "the loop computes the gradient beforehand"
+        for group in self.param_groups:
+            rate, (first, second) = group["lr"], group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                count = state["step"] = state.get("step", 0) + 1
+                mean, square = (
+                    self._read(state, name, p, signed) for name, signed in (("mean", True), ("square", False))
+                )
+                mean.lerp_(p.grad, 1 - first)
+                square.mul_(second).addcmul_(p.grad, p.grad, value=1 - second)
+                p.mul_(1 - rate * group["weight_decay"])
+                root = square.div(1 - second**count).sqrt_().add_(group["epsilon"])
+                p.addcdiv_(mean, root, value=-rate / (1 - first**count))
+                self._write(state, "mean", mean, True)
+                self._write(state, "square", square, False)
+
+    @staticmethod
+    def _read(state: dict[str, Any], name: str, p: Tensor, signed: bool) -> Tensor:
+        if f"{name}_codes" in state:
+            return unpacked_8bit(state[f"{name}_codes"], state[f"{name}_scales"], p.shape, signed=signed)
+        return state[name] if name in state else torch.zeros_like(p, dtype=torch.float32)
+
+    @staticmethod
+    def _write(state: dict[str, Any], name: str, values: Tensor, signed: bool) -> None:
+        if values.numel() < SMALL:
+            state[name] = values
+        else:
+            state[f"{name}_codes"], state[f"{name}_scales"] = packed_8bit(values, signed=signed)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, but codes stay codes: torch would make them floats like the parameter."""
+        super().load_state_dict(state_dict)
+        places = [p for group in self.param_groups for p in group["params"]]
+        for index, slots in state_dict["state"].items():
+            for name, value in slots.items():
+                if name.endswith("_codes"):
+                    self.state[places[index]][name] = value.to(places[index].device)
+
+
+def set_rate(optimizer: Optimizers, rate: float) -> None:
     """Set the learning rate of every group."""
     for part in optimizer:
         for group in part.param_groups:
             group["lr"] = rate
 
 
-def state_of(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def state_of(optimizer: Optimizers) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (tensors, plain values) of the state, with flat names."""
     tensors, values = {}, {}
     for number, part in enumerate(optimizer):
@@ -114,7 +221,7 @@ def state_of(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, values
 
 
-def load_state(optimizer: Optimizer, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+def load_state(optimizer: Optimizers, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Put back what `state_of` returned, into fresh optimizers over the same parameters."""
     for number, part in enumerate(optimizer):
         whole = part.state_dict()

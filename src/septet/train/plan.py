@@ -1,6 +1,7 @@
-"""How long and how fast to train: steps, learning rate over time, clipping, evaluation, checkpoints.
+"""A plan: everything about a training run but the model, the data and the loss.
 
-Lengths are optimizer steps, never seconds, so that a run on a slower machine is the same run.
+Lengths are optimizer steps, never seconds, so that a run on a slower machine is the same run. Only checkpoints may follow the
+clock, since they change nothing.
 
 What it is not: a component. Steps have fields for what people choose, and build a Plan of them.
 
@@ -9,66 +10,71 @@ What it is not: a component. Steps have fields for what people choose, and build
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-__all__ = ["Plan"]
+from septet.core.component import Component
+from septet.train.optimizer import Optimizer
+from septet.train.optimizers.adamw import AdamW
+from septet.train.schedule import Schedule
+from septet.train.schedules.cosine import Cosine
+
+__all__ = ["Plan", "Precision"]
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+KEEPING = frozenset({"checkpoint_every", "checkpoint_seconds", "keep"})
+"""Settings that say when and how often something is written, and change nothing that is learned."""
+ADAMW, COSINE = AdamW(), Cosine(warmup=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The plan of one training run.
 
-    steps: optimizer steps. learning_rate: the peak. warmup: steps of linear rise. schedule: "cosine" falls over the rest;
-    "wsd" (warm-up, stable, decay) stays at the peak and falls linearly over the last `decay` share; "constant" stays.
-    floor: the share of the peak at the end. clip: the largest norm of the gradient (0: no clipping).
-    micro_rows: rows of one forward pass; None takes the whole batch at once. eval_every: held-out evaluation every so many steps,
-    and at the end (None: only at the end). checkpoint_every: None measures the speed and writes about every 15 seconds.
-    precision: "auto" computes in bfloat16 where the device has it natively; master weights are always float32.
-    optimizer: "adamw", or "muon" for the matrices with AdamW for the rest. compile: torch.compile for the trunk.
+    steps: optimizer steps. learning_rate: the peak; schedule: its course. weight_decay: of matrices, in units of the rate.
+    clip: the largest norm of the gradient (0: no clipping). micro_rows: rows of one forward pass; None takes the whole batch.
+    precision: "auto" computes in bfloat16 where the device has it natively; float16 scales the loss; master weights are always
+    float32. compile: torch.compile for the trunk; "auto" tries both ways on the first batch and takes the one that will be done
+    first. recompute: forget the activations of a layer and make them again in the backward pass.
+
+    eval_every: held-out evaluation every so many steps, and at the end (None: only at the end). stop_after: end after so many
+    evaluations in a row that were not better than the best by min_delta, and keep the best weights. average: an exponential average
+    of the weights with this decay is what is evaluated and kept.
+
+    spike: a loss of so many standard deviations above the mean of the last ones is not learned from. patience: after so many steps
+    in a row that were not learned from, go back to the last anchor, on with other data; after a few times give up.
+
+    checkpoint_every: steps between checkpoints; None measures the speed and writes about every checkpoint_seconds. keep: how many.
     """
 
     steps: int
     learning_rate: float
-    warmup: int = 0
-    schedule: Literal["cosine", "wsd", "constant"] = "cosine"
-    decay: float = 0.4
-    floor: float = 0.0
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.95)
-    epsilon: float = 1e-8
+    optimizer: Optimizer = ADAMW
+    schedule: Schedule = COSINE
     weight_decay: float = 0.0
     clip: float = 1.0
     micro_rows: int | None = None
+    precision: Precision = "auto"
+    compile: bool | Literal["auto"] = False
+    recompute: bool = False
     eval_every: int | None = None
     eval_rows: int = 16
+    stop_after: int | None = None
+    min_delta: float = 0.0
+    average: float | None = None
+    spike: float | None = None
+    patience: int = 5
     checkpoint_every: int | None = None
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = False
+    checkpoint_seconds: float = 15.0
+    keep: int = 2
     seed: int = 0
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0.
-
-        >>> plan = Plan(steps=10, learning_rate=1.0, warmup=2, schedule="wsd", decay=0.4)
-        >>> [round(plan.rate(step), 2) for step in range(10)]
-        [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]
-        """
-        return self.learning_rate * self.share(step)
-
-    def share(self, step: int) -> float:
-        """Return the share of the peak at a step, in [floor, 1]."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        if self.schedule == "constant":
-            return 1.0
-        if self.schedule == "wsd":
-            falling = max(1, round(self.decay * self.steps))
-            left = min(1.0, (self.steps - step) / (falling + 1))
-        else:
-            left = 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
-        return self.floor + (1 - self.floor) * left
+        """Return the learning rate of a step, counted from 0."""
+        return self.learning_rate * self.schedule.share(step, self.steps)
 
     def facts(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return what decides the result, as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in KEEPING}
+        return {name: value.dump() if isinstance(value, Component) else value for name, value in values.items()}

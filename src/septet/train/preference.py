@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -122,7 +122,9 @@ def _is_message(value: Any) -> bool:
 class PairObjective(Objective):
     """An objective over preference pairs; its rows are `Pair`s."""
 
-    def prepare(self, rows: Sequence[Pair], tokenizer: Any, rng: Generator) -> Batch:
+    learns_from: ClassVar[Literal["text", "conversations", "pairs"]] = "pairs"
+
+    def prepare(self, rows: Sequence[Pair], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
         """Pack the 2 P sequences of P pairs into int64 rows [B, T].
 
         extra: owner int64 [B, T], the sequence (preferred 0..P-1, other P..2P-1) that each label belongs to, -1 for none;

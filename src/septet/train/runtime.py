@@ -32,7 +32,7 @@ class Settled:
     dtype: torch.dtype
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context for a forward pass: autocast to bfloat16, or nothing."""
+        """Return the context for a forward pass: autocast to bfloat16 or float16, or nothing."""
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
@@ -44,10 +44,11 @@ def settle(runtime: Runtime, *, precision: str = "auto") -> Settled:
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     native = bfloat16_is_native(device)
-    if precision == "bfloat16" and device.type == "mps":
-        raise ComponentError("precision 'bfloat16' is not supported on Apple GPUs here; use 'auto' or 'float32'.")
-    wanted = native if precision == "auto" else precision == "bfloat16"
-    return Settled(device, torch.get_num_threads(), torch.bfloat16 if wanted else torch.float32)
+    if precision in ("bfloat16", "float16") and device.type == "mps":
+        raise ComponentError(f"precision '{precision}' is not supported on Apple GPUs here; use 'auto' or 'float32'.")
+    if precision == "auto":
+        precision = "bfloat16" if native else "float32"
+    return Settled(device, torch.get_num_threads(), getattr(torch, precision))
 
 
 def seed_all(seed: int) -> None:

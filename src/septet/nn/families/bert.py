@@ -23,6 +23,7 @@ class Bert(Family):
     architecture: ClassVar[Architecture] = "encoder"
     objective: ClassVar[str] = "next-sentence"
     tokens_like: ClassVar[str] = "bert"
+    judges_pairs: ClassVar[bool] = True
     sees: ClassVar[str] = "all tokens, those before and after it"
     made_for: ClassVar[str] = "reading: classes, entities, answers in a text, search"
     known: ClassVar[str] = "BERT base and large, DistilBERT, MiniLM, SciBERT"

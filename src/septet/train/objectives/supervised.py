@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -112,6 +112,8 @@ def stack(samples: Sequence[Sample], *, pad: int) -> tuple[dict[str, torch.Tenso
 
 class Supervised(Objective):
     """Mean negative log-likelihood of the answers' tokens, in nats a token."""
+
+    learns_from: ClassVar[Literal["text", "conversations", "pairs"]] = "conversations"
 
     def prepare(self, rows: Sequence[Sample], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
         """Pack conversations into int64 [B, T]; positions restart in each, which keeps them apart."""
