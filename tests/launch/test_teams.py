@@ -123,7 +123,7 @@ def test_stopped_at_a_safe_point_or_killed(tmp_path, store, how):
         "run_recipe(Recipe.load(sys.argv[1]), Store(sys.argv[2]), runtime=Runtime(device='cpu', team=Torchrun(2)))\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "recipe.yaml"), str(store.home)]
-    environment = {**child_environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**child_environment(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as child:
         try:
             deadline = time.monotonic() + 60

@@ -15,9 +15,9 @@ from typing import Any
 SECONDS = 120
 
 
-def on_ranks(size: int, target: str, folder: Path, **settings: Any) -> list[Any]:
+def on_ranks(size: int, target: str, told: Path, **settings: Any) -> list[Any]:
     """Return what `target` ("module:function") returns on each rank; it takes (ranks, settings) and returns JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
+    told.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -30,12 +30,12 @@ def on_ranks(size: int, target: str, folder: Path, **settings: Any) -> list[Any]
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
-    paths = [folder / f"rank-{rank}.json" for rank in range(size)]
+    paths = [told / f"rank-{rank}.json" for rank in range(size)]
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.train.team", target, json.dumps(settings), str(path)],
             env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=(folder / f"rank-{rank}.err").open("wb"),
+            stderr=(told / f"rank-{rank}.err").open("wb"),
         )
         for rank, path in enumerate(paths)
     ]
@@ -47,8 +47,8 @@ def on_ranks(size: int, target: str, folder: Path, **settings: Any) -> list[Any]
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             process.wait()
-    told = "\n".join((folder / f"rank-{rank}.err").read_text()[-3000:] for rank in range(size))
-    assert all(process.returncode == 0 for process in processes), told
+    text = "\n".join((told / f"rank-{rank}.err").read_text()[-3000:] for rank in range(size))
+    assert all(process.returncode == 0 for process in processes), text
     return [json.loads(path.read_text()) for path in paths]
 
 

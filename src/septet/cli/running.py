@@ -30,18 +30,36 @@ class Machine:
     threads: int | None = None
     processes: int | None = None
     on: str | None = None
+    ranks: int = 1
+    restarts: int = 3
 
 
 def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --device, --threads, --processes and --on; the function gets them as `machine`."""
+    """Add --device, --threads, --processes, --on, --ranks and --restarts; the function gets them as `machine`."""
 
     @wraps(function)
-    def called(*args: Any, device: str, threads: int | None, processes: int | None, on: str | None, **more: Any) -> Any:
-        return function(*args, machine=Machine(device, threads, processes or threads, on), **more)
+    def called(*args: Any, threads: int | None, processes: int | None, **more: Any) -> Any:
+        rest = {name: more.pop(name) for name in ("device", "on", "ranks", "restarts")}
+        machine = Machine(threads=threads, processes=processes or threads, **rest)
+        return function(*args, machine=machine, **more)
 
     for option in (
         click.option(
-            "--on", metavar="WHERE", help="Where shards of data are worked on: processes, ray, or ray://HOST:PORT."
+            "--restarts",
+            type=click.IntRange(0),
+            default=3,
+            show_default=True,
+            help="How often all ranks begin again from the last checkpoint when one is lost.",
+        ),
+        click.option(
+            "--ranks",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Processes that train one model together: of this machine, or of --on ray.",
+        ),
+        click.option(
+            "--on", metavar="WHERE", help="Where shards of data and ranks are worked on: processes, ray, or ray://HOST:PORT."
         ),
         click.option("--processes", type=click.IntRange(1), help="Processes for shards of data; all cores by default."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
@@ -63,10 +81,16 @@ def execute(
     from septet.core.step import Runtime
     from septet.launch.local import run_recipe
     from septet.launch.mappers import mapper
+    from septet.launch.team import team
+    from septet.launch.torchrun import started_by_torchrun, under_torchrun
     from septet.ops.sinks.events_file import EventsFile
     from septet.ops.sinks.json_lines import JsonLines
     from septet.ops.sinks.live import Live
     from septet.ops.sinks.plain import Plain
+
+    if started_by_torchrun():
+        with under_torchrun(machine.device) as joined:
+            return run_recipe(recipe, settings.store, runtime=runtime(joined), sinks=sinks(), only=only, report=report)
 
     shown = JsonLines() if settings.json else Live() if sys.stdout.isatty() else Plain()
     kept = EventsFile(path=str(settings.store.run_folder(recipe.name) / "events.jsonl"))

@@ -95,7 +95,7 @@ def perform(
     )
     facts = step.run(work, **inputs)
     ranks.barrier()  # nobody ends while rank 0 still needs the others
-    return {**facts, "ranks": ranks.size}
+    return facts
 
 
 # -- what a rank does ---------------------------------------------------------------------------------------------------

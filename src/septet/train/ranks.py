@@ -33,7 +33,7 @@ from septet.core.errors import ComponentError
 from septet.core.protocols import Ranks
 from septet.nn.model import Model
 
-__all__ = ["Alone", "Together", "blocks", "gather", "join", "shard", "share", "split", "whole"]
+__all__ = ["Alone", "Together", "blocks", "collect", "gather", "join", "shard", "share", "split", "whole"]
 
 T = TypeVar("T")
 
@@ -216,6 +216,15 @@ def gather(model: Model, ranks: Ranks) -> None:
                 full = whole(parameter.detach())
                 made[id(parameter)] = nn.Parameter(full.cpu(), parameter.requires_grad) if ranks.is_first else parameter
             part._parameters[name] = made[id(parameter)]
+
+
+def collect(tensor: Tensor, ranks: Ranks) -> list[Tensor]:
+    """Return a tensor of each rank, in main memory and of one shape, on all of them."""
+    if ranks.size == 1:
+        return [tensor]
+    found = [torch.empty_like(tensor) for _ in range(ranks.size)]
+    dist.all_gather(found, tensor)
+    return found
 
 
 def whole(tensor: Tensor) -> Tensor:

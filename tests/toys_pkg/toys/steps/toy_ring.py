@@ -45,4 +45,4 @@ class ToyRing(Step):
             work.progress(len(numbers), self.to, "numbers", last=numbers[-1])
         if ranks.is_first:
             write_json(work.out / "numbers.json", {"numbers": numbers, "text": (corpus.path / "text.txt").read_text()})
-        return {"numbers": len(numbers), "processes": os.getpid(), "threads": work.runtime.threads}
+        return {"ranks": ranks.size, "numbers": len(numbers), "processes": os.getpid(), "threads": work.runtime.threads}
