@@ -81,19 +81,18 @@ def execute(
     from septet.core.step import Runtime
     from septet.launch.local import run_recipe
     from septet.launch.mappers import mapper
-    from septet.launch.team import team
-    from septet.launch.torchrun import started_by_torchrun, under_torchrun
+    from septet.launch.torchrun import gathered
     from septet.ops.sinks.events_file import EventsFile
     from septet.ops.sinks.json_lines import JsonLines
     from septet.ops.sinks.live import Live
     from septet.ops.sinks.plain import Plain
 
-    if started_by_torchrun():
-        with under_torchrun(machine.device) as joined:
-            return run_recipe(recipe, settings.store, runtime=runtime(joined), sinks=sinks(), only=only, report=report)
-
-    shown = JsonLines() if settings.json else Live() if sys.stdout.isatty() else Plain()
-    kept = EventsFile(path=str(settings.store.run_folder(recipe.name) / "events.jsonl"))
     where = mapper(machine.on, machine.processes)
-    runtime = Runtime(device=machine.device, threads=machine.threads, offline=settings.offline, mapper=where)
-    return run_recipe(recipe, settings.store, runtime=runtime, sinks=(shown, kept), only=only, report=report)
+    with gathered(machine.on, machine.ranks, restarts=machine.restarts, device=machine.device) as team:
+        # under a user's own torchrun only rank 0 comes here
+        shown = JsonLines() if settings.json else Live() if sys.stdout.isatty() else Plain()
+        kept = EventsFile(path=str(settings.store.run_folder(recipe.name) / "events.jsonl"))
+        runtime = Runtime(
+            device=machine.device, threads=machine.threads, offline=settings.offline, mapper=where, team=team
+        )
+        return run_recipe(recipe, settings.store, runtime=runtime, sinks=(shown, kept), only=only, report=report)

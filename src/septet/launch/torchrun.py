@@ -24,14 +24,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from septet.core.artifact import Artifact
-from septet.core.errors import SeptetError
+from septet.core.errors import ComponentError, SeptetError
+from septet.core.protocols import Team
 from septet.core.step import Step, Work
-from septet.launch.team import Board, assignment_of, perform
+from septet.launch.team import Board, assignment_of, perform, team
 
 if TYPE_CHECKING:
     from septet.train.ranks import Together
 
-__all__ = ["Joined", "Torchrun", "follow", "joined", "started_by_torchrun"]
+__all__ = ["Joined", "Torchrun", "follow", "gathered", "started_by_torchrun"]
 
 GRACE = 20.0
 """Seconds that processes get to end by themselves."""
@@ -117,21 +118,40 @@ class Joined:
         self.ranks.agree(None, group=self.waiting)
 
 
-def joined(device: str) -> Joined:
-    """Join the processes that torchrun has started; all of them call this."""
+@contextlib.contextmanager
+def gathered(on: str | None, ranks: int, *, restarts: int, device: str) -> Iterator[Team | None]:
+    """Yield the team of a run: the processes that a user's torchrun has started with this one, or those that options ask for.
+
+    Under torchrun only rank 0 comes out of here; the others take part in its parallel steps, and end (SystemExit).
+    """
+    if not started_by_torchrun():
+        yield team(on, ranks, restarts=restarts)
+        return
+    if ranks > 1:
+        raise ComponentError(
+            f"--ranks {ranks}: this run was started by torchrun, which says how many ranks there are; leave it out."
+        )
     import torch.distributed as dist  # 1.5 s; only under torchrun
 
     from septet.train.ranks import join
 
-    ranks = join(device)
-    return Joined(ranks, dist.new_group(backend="gloo", timeout=timedelta(days=30)))
+    joined = Joined(join(device), dist.new_group(backend="gloo", timeout=timedelta(days=30)))
+    if not joined.ranks.is_first:
+        follow(joined)
+        raise SystemExit(0)
+    try:
+        yield joined
+    except SeptetError:
+        joined.dismiss()  # the others have the same error, or wait
+        raise
+    joined.dismiss()
 
 
-def follow(team: Joined) -> None:
+def follow(joined: Joined) -> None:
     """On every rank but the first: take part in each step that rank 0 shares, until it has no more."""
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
-    while (assignment := team.ranks.agree(None, group=team.waiting)) is not None:
+    while (assignment := joined.ranks.agree(None, group=joined.waiting)) is not None:
         with contextlib.suppress(SeptetError):  # rank 0 tells it
-            perform(assignment, team.ranks, emit=lambda event: None, asked=asked.is_set)
+            perform(assignment, joined.ranks, emit=lambda event: None, asked=asked.is_set)
