@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,16 @@ from tests.train.team import on_ranks
 from tests.train.tiny import tiny_model, tiny_rows, work_in
 
 from septet.core.errors import ComponentError, Stopped
+from septet.core.events import Progress
 from septet.core.protocols import Ranks
+from septet.core.recipe import Recipe
 from septet.core.step import Runtime
+from septet.core.store import Store
 from septet.data.batches import Batches
+from septet.launch.local import run_recipe
+from septet.launch.ray_train import RayTrain
+from septet.launch.torchrun import Torchrun
+from septet.ops.sink import Sink
 from septet.train.checkpoint import Keeper
 from septet.train.loop import evaluate, fit
 from septet.train.objectives.causal_lm import CausalLM
@@ -79,12 +88,12 @@ def train(ranks: Ranks, settings: dict[str, Any]) -> dict[str, Any]:
     after = evaluate(model, CausalLM(), rows[:9], settled=settle(runtime, precision=plan.precision), rows_at_once=2)
     gather(model, ranks)
     if ranks.is_first:
-        save_file({n: p.detach().contiguous() for n, p in weights(model).items()}, folder / "weights.safetensors")
+        save_file({n: p.contiguous() for n, p in weights(model).items()}, folder / "weights.safetensors")
     return {"curve": done.curve, "resumed": done.resumed_at, "after": after, "log": logged, "facts": done.facts}
 
 
 def weights(model) -> dict[str, torch.Tensor]:
-    return dict(model.module.named_parameters())
+    return {name: p.detach() for name, p in model.module.named_parameters()}
 
 
 def together(size: int, folder: Path, **settings: Any) -> dict[str, Any]:
@@ -182,3 +191,78 @@ def test_only_rank_0_writes_and_its_file_has_whole_tensors(tmp_path):
 def test_what_ranks_cannot_do_is_said_before_anything_is_computed(tmp_path, optimizer):
     with pytest.raises(ComponentError, match=f"'{optimizer}' needs whole matrices.*adamw, muon or lion"):
         train(Alone(rank=0, size=2), {"folder": str(tmp_path), "optimizer": optimizer})
+
+
+# -- whole runs, through torchrun and Ray -------------------------------------------------------------------------------
+
+RECIPE = """\
+name: ranks
+steps:
+  text: {{kind: corpus, source: {{kind: folder, path: {guides}}}, held_out: {{by: document, share: 0.1}}}}
+  vocab: {{kind: tokenizer, corpus: $text, model: bpe, size: 512}}
+  base:
+    {{kind: pretrain, corpus: $text, tokenizer: $vocab, depth: 2, width: 32, heads: 2, context: 64, batch_tokens: 512,
+     tokens: 66560, precision: float32}}
+"""
+
+
+class Killer(Sink):
+    """Ends a rank's process when a step has been told; keeps what is said."""
+
+    home: Path
+    at: int = 0
+    said: list = []  # noqa: RUF012 - a field, copied by pydantic
+
+    def on(self, event):
+        self.said.append(getattr(event, "text", ""))
+        if isinstance(event, Progress) and event.step == "base" and self.at and event.done >= self.at:
+            object.__setattr__(self, "at", 0)
+            lines = next(self.home.glob("work/*/ranks/rank-1.jsonl")).read_text().splitlines()
+            os.kill(json.loads(lines[0])["started"]["process"], signal.SIGKILL)
+
+
+def recipe(folder: Path) -> Recipe:
+    path = folder / "recipe.yaml"
+    path.write_text(RECIPE.format(guides=Path(__file__).parents[2] / "docs" / "guides"))
+    return Recipe.load(path)
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory) -> tuple[list[dict], Any]:
+    folder = tmp_path_factory.mktemp("alone")
+    runtime = Runtime(device="cpu", threads=1)
+    run = run_recipe(recipe(folder), Store(folder / "home"), runtime=runtime, report=False)
+    return curve(run), run.artifacts["base"]
+
+
+def curve(run) -> list[dict]:
+    return [json.loads(line) for line in (run.artifacts["base"].path / "curve.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("team", [Torchrun(2), RayTrain("ray", 2)], ids=["torchrun", "ray"])
+def test_a_run_whose_rank_is_killed_gives_the_curve_of_one_process(tmp_path, one_process, team):
+    # on a slow machine there are checkpoints by time; in any case there is one at step 100 of 130
+    killer = Killer(home=tmp_path / "home", at=110)
+    runtime = Runtime(device="cpu", threads=1, team=team)
+    try:
+        run = run_recipe(recipe(tmp_path), Store(tmp_path / "home"), runtime=runtime, sinks=[killer], report=False)
+    finally:
+        if isinstance(team, RayTrain):
+            import ray  # imported by what is tested, after it has set up its environment
+
+            ray.shutdown()
+    assert killer.at == 0, "nothing was killed"
+    assert "A rank was lost; all 2 begin again from the last checkpoint (restart 1 of 3)." in killer.said
+    assert any(text.startswith("Going on from the checkpoint at step 1") for text in killer.said)  # 100, or later
+    expected, alone = one_process
+    found, base = curve(run), run.artifacts["base"]
+    assert base.id == alone.id, "where a step runs is not what it makes"
+    assert [row["tokens"] for row in found] == [row["tokens"] for row in expected]
+    # 130 steps of Muon enlarge what the last bits differ
+    for mine, theirs in zip(found, expected, strict=True):
+        assert math.isclose(mine["loss"], theirs["loss"], rel_tol=1e-3), (mine, theirs)
+    assert math.isclose(base.facts["bits_per_byte"], alone.facts["bits_per_byte"], rel_tol=1e-3)
+    assert base.facts["ranks"] == 2
+    saved, other = (load_file(artifact.path / "model.safetensors") for artifact in (base, alone))
+    assert {name: value.shape for name, value in saved.items()} == {name: value.shape for name, value in other.items()}

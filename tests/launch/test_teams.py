@@ -150,3 +150,47 @@ def test_what_a_user_says():
     assert team("ray://head:10001", 4, restarts=0) == RayTrain("ray://head:10001", 4, 0)
     with pytest.raises(ComponentError, match="'rey' is no place to run on"):
         team("rey", 1)
+
+
+def torchrun(*command: str, folder: Path, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+    """A user's own torchrun over two processes; it and what it started is ended when it takes too long."""
+    start = ["--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+    environment = child_environment(folder, OMP_NUM_THREADS="1", TORCHELASTIC_ERROR_FILE="")
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *start, *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_run_under_the_users_own_torchrun(tmp_path, store):
+    recipe(tmp_path)
+    arguments = ["-m", "septet.cli", "--home", str(store.home), "run", str(tmp_path / "recipe.yaml"), "--device", "cpu"]
+    done = torchrun(*arguments, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("[ring] makes") == 1, "only rank 0 runs the recipe"
+    found = next(artifact for artifact in store if artifact.kind == "report")
+    assert (found.facts["numbers"], found.facts["ranks"]) == (12, 2)
+    refused = torchrun(*arguments, "--ranks", "2", folder=tmp_path)
+    assert refused.returncode != 0
+    assert "--ranks 2: this run was started by torchrun, which says how many ranks there are" in refused.stderr
+
+
+@pytest.mark.slow
+def test_ray_tells_errors_and_does_not_try_them_again(tmp_path, store):
+    try:
+        with pytest.raises(DataError, match="^the row is bad$"):
+            run_recipe(
+                recipe(tmp_path, ", at: 2, how: fails"), store, runtime=Runtime(device="cpu", team=RayTrain("ray", 2))
+            )
+        assert sorted(who["rank"] for who in started(store)) == [0, 1]
+        with pytest.raises(SeptetError, match="3 ranks need 3 CPUs and the cluster has"):
+            RayTrain("ray", 3)._gpu("cpu", {"CPU": 2.0})
+    finally:
+        import ray  # imported by what is tested, after it has set up its environment
+
+        ray.shutdown()

@@ -11,7 +11,6 @@ What it is not: a way to start a cluster; `ray start --head` is.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -27,6 +26,9 @@ from septet.launch.ray import Ray
 from septet.launch.team import Board, attend
 
 __all__ = ["RayTrain"]
+
+GRACE = 30.0
+"""Seconds that workers get to end by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,11 @@ class RayTrain:
         # in a thread: what the ranks tell is passed on meanwhile, and Ctrl-C stays ours
         thread = threading.Thread(target=fit, name="ray-train", daemon=True)
         thread.start()
-        facts = board.watch(thread.is_alive)
-        thread.join()
+        try:
+            facts = board.watch(thread.is_alive)
+        finally:
+            (board.folder / "stop").touch()  # for ranks that still work, should this have been cut short
+            thread.join(GRACE)
         if facts is None:
             first = str(failed[0]).strip().splitlines()[-1] if failed else ""
             board.lost = board.lost or first
@@ -96,6 +101,5 @@ def _trainer(board: Board, *, gpu: bool) -> Any:
 
 
 def _attend(config: dict[str, str]) -> None:
-    """On a worker."""
-    with contextlib.suppress(SeptetError, OSError):  # told in the worker's file, and of no use to try again
-        attend(Path(config["folder"]))
+    """On a worker. What it raises ends the others; Ray starts them again, and they see whether that is of use."""
+    attend(Path(config["folder"]))
