@@ -1,6 +1,6 @@
 """Two ranks train as one process does; checkpoints do not know how many there were; a rank that dies is replaced.
 
-Tolerances: float32 sums in another order differ in the last bits, and an optimizer step enlarges that where a gradient is near zero.
+Tolerances: float32 sums in another order differ in the last bits, and an optimizer step enlarges that where a gradient is near 0.
 Losses agree within 2e-5 of themselves, weights within 5e-4 (weights are of the order of 0.02 to 1, and move by about 0.1).
 
     python -m pytest tests/invariant/test_ranks.py
@@ -82,7 +82,9 @@ def train(ranks: Ranks, settings: dict[str, Any]) -> dict[str, Any]:
     # one row has no label at all, and the rows are not a multiple of the ranks
     rows[3].labels[:] = -100
     try:
-        done = fit(model, CausalLM(), Batches(rows, settings.get("rows", 7), seed=5), plan, work=work, held_out=rows[:5])
+        done = fit(
+            model, CausalLM(), Batches(rows, settings.get("rows", 7), seed=5), plan, work=work, held_out=rows[:5]
+        )
     except Stopped:
         return {"stopped": True, "log": logged}
     after = evaluate(model, CausalLM(), rows[:9], settled=settle(runtime, precision=plan.precision), rows_at_once=2)
@@ -106,7 +108,9 @@ def together(size: int, folder: Path, **settings: Any) -> dict[str, Any]:
     return first
 
 
-def assert_same(folders: tuple[Path, Path], results: tuple[dict, dict], *, loss: float = LOSS, weight: float | None = WEIGHT):
+def assert_same(
+    folders: tuple[Path, Path], results: tuple[dict, dict], *, loss: float = LOSS, weight: float | None = WEIGHT
+):
     one, two = results
     assert len(one["curve"]) == len(two["curve"]) == STEPS
     for a, b in zip(one["curve"], two["curve"], strict=True):
@@ -122,7 +126,9 @@ def assert_same(folders: tuple[Path, Path], results: tuple[dict, dict], *, loss:
         return
     first, second = (load_file(folder / "weights.safetensors") for folder in folders)
     for name, value in first.items():
-        torch.testing.assert_close(second[name], value, rtol=0, atol=weight, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            second[name], value, rtol=0, atol=weight, msg=lambda text, name=name: f"{name}: {text}"
+        )
     begun = weights(tiny_model())
     moved = max(float((value - begun[name]).abs().max()) for name, value in first.items() if name in begun)
     assert moved > 20 * weight, "the training moved the weights too little for the comparison to mean anything"
@@ -179,8 +185,11 @@ def test_only_rank_0_writes_and_its_file_has_whole_tensors(tmp_path):
     together(1, tmp_path / "one")
     together(2, tmp_path / "two")
     one, two = (Keeper(tmp_path / name / "state").read() for name in ("one", "two"))
-    assert one is not None and two is not None
-    assert len(list((tmp_path / "two" / "state").glob("fit-*"))) == len(list((tmp_path / "one" / "state").glob("fit-*")))
+    assert one is not None
+    assert two is not None
+    assert len(list((tmp_path / "two" / "state").glob("fit-*"))) == len(
+        list((tmp_path / "one" / "state").glob("fit-*"))
+    )
     assert {n: t.shape for n, t in one.tensors.items()} == {
         n: t.shape for n, t in two.tensors.items() if not n.startswith("ranks/")
     }

@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import child_environment
 
 from septet.core import events
-from septet.core.errors import ComponentError, DataError, SeptetError, Stopped
+from septet.core.errors import ComponentError, DataError, SeptetError
 from septet.core.recipe import Recipe
 from septet.core.step import Runtime
 from septet.launch.local import run_recipe
@@ -54,7 +54,9 @@ def recipe(folder: Path, more: str = "") -> Recipe:
 
 def started(store) -> list[dict]:
     lines = [
-        json.loads(line) for path in store.home.glob("work/*/ranks/rank-*.jsonl") for line in path.read_text().splitlines()
+        json.loads(line)
+        for path in store.home.glob("work/*/ranks/rank-*.jsonl")
+        for line in path.read_text().splitlines()
     ]
     return [line["started"] for line in lines if "started" in line]
 
@@ -104,7 +106,7 @@ def test_restarts_have_an_end(tmp_path, store):
 
 
 def test_an_error_for_people_is_not_tried_again(tmp_path, store):
-    with pytest.raises(DataError, match="^the row is bad$"):
+    with pytest.raises(DataError, match=r"^the row is bad$"):
         run_recipe(recipe(tmp_path, ", at: 2, how: fails"), store, runtime=Runtime(device="cpu", team=Torchrun(2)))
     assert sorted(who["rank"] for who in started(store)) == [0, 1]
     assert all(gone(who["process"]) for who in started(store))
@@ -183,7 +185,7 @@ def test_a_run_under_the_users_own_torchrun(tmp_path, store):
 @pytest.mark.slow
 def test_ray_tells_errors_and_does_not_try_them_again(tmp_path, store):
     try:
-        with pytest.raises(DataError, match="^the row is bad$"):
+        with pytest.raises(DataError, match=r"^the row is bad$"):
             run_recipe(
                 recipe(tmp_path, ", at: 2, how: fails"), store, runtime=Runtime(device="cpu", team=RayTrain("ray", 2))
             )

@@ -13,8 +13,10 @@ from tests.train.tiny import tiny_model, tiny_module, tiny_rows
 from torch import nn
 
 from septet.core.protocols import Ranks
+from septet.train.loop import batches_of
+from septet.train.objective import generators
 from septet.train.objectives.causal_lm import CausalLM
-from septet.train.ranks import Alone, blocks, gather, shard, share, split, whole
+from septet.train.ranks import Alone, blocks, gather, shard, split, whole
 
 HERE = "tests.train.test_ranks"
 
@@ -52,7 +54,6 @@ def test_alone_is_the_trivial_case():
     ranks = Alone()
     assert ranks.sum({"a": 1.5}) == {"a": 1.5}
     assert ranks.agree([1]) == [1]
-    assert share([3, 1, 2], ranks) == [3, 1, 2]
     model = tiny_model()
     shard(model, ranks)
     gather(model, ranks)
@@ -62,9 +63,21 @@ def test_alone_is_the_trivial_case():
 
 
 def test_rows_are_dealt_out():
-    ranks = Alone(rank=1, size=3)
-    assert share(list(range(8)), ranks) == [1, 4, 7]
-    assert share([0], ranks) == []
+    rows, model = tiny_rows(14)[:8], tiny_model()
+    rngs = generators(len(rows), 0)
+
+    def tokens(rank: int, count: int) -> list[int]:
+        """The tokens of each batch of two rows of this rank, out of three."""
+        found = batches_of(rows[:count], CausalLM(), model, rngs[:count], 2, Alone(rank=rank, size=3))
+        assert all(batch.counts == (batch.tokens > 0) for batch in found)
+        assert all(batch.weights["nll"] == 0 for batch in found if not batch.counts)
+        return [batch.tokens for batch in found]
+
+    used = [row.used for row in rows]
+    assert tokens(1, 8) == [used[1] + used[4], used[7]]
+    assert tokens(2, 8) == [used[2] + used[5], 0], "where rows run out, a batch that does not count"
+    assert tokens(0, 1) == [used[0]]
+    assert tokens(1, 1) == [0]
 
 
 def gradients(ranks: Ranks, settings: dict[str, Any]) -> Any:
@@ -82,7 +95,7 @@ def gradients(ranks: Ranks, settings: dict[str, Any]) -> Any:
     expected = {name: p.grad for name, p in single.trainable().items()}
     with torch.no_grad():
         watched = float(loss(several, rows[:3]))  # an evaluation before must leave nothing behind
-    mine = loss(several, share(rows, ranks))
+    mine = loss(several, rows[ranks.rank :: ranks.size])
     mine.backward()
     found = {name: p.grad for name, p in several.trainable().items()}
     apart = max(float((whole(found[name]) - expected[name]).abs().max()) for name in expected)

@@ -59,7 +59,9 @@ def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Processes that train one model together: of this machine, or of --on ray.",
         ),
         click.option(
-            "--on", metavar="WHERE", help="Where shards of data and ranks are worked on: processes, ray, or ray://HOST:PORT."
+            "--on",
+            metavar="WHERE",
+            help="Where shards of data and ranks are worked on: processes, ray, or ray://HOST:PORT.",
         ),
         click.option("--processes", type=click.IntRange(1), help="Processes for shards of data; all cores by default."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),

@@ -43,7 +43,8 @@ class Event:
         """Return the event of a line that `to_json` made."""
         fields = json.loads(line)
         name = fields.pop("event")
-        return next(kind for kind in map(globals().get, __all__) if kind.kind == name)(**fields)
+        kinds = (RunStarted, RunFinished, StepStarted, StepKept, StepFinished, StepFailed, Progress, Message)
+        return next(kind for kind in kinds if kind.kind == name)(**fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

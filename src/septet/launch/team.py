@@ -1,9 +1,9 @@
 """A step on several processes: what they are told to do, what they tell while they do it, and how they are asked to stop.
 
 All goes through a folder that every process sees, `ranks` beside the step's checkpoints: `assignment.json` says what to run;
-`rank-N.jsonl` has a line for each event (rank 0) and for each start and error (all); `stop` appears when the user wants to stop, and
-`over` when the step has failed for a reason that a restart does not mend. So it is the same for processes of this machine and of a
-cluster.
+`rank-N.jsonl` has a line for each event (rank 0) and for each start and error (all); `stop` appears when the user wants to stop,
+and `over` when the step has failed for a reason that a restart does not mend. So it is the same for processes of this machine and
+of a cluster.
 
 What it is not: what starts the processes; `septet.launch.torchrun` and `septet.launch.ray_train` do, each in its way.
 

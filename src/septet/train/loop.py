@@ -613,8 +613,8 @@ class _Run:
             kept = self.keeper.read()
             if kept is None or kept.values["run"]["step"] != there:
                 raise SeptetError(
-                    f"Rank {self.ranks.rank} does not find the checkpoint of step {there} in {self.keeper.folder}. The store must be "
-                    "on a file system that all machines see, under the same path."
+                    f"Rank {self.ranks.rank} does not find the checkpoint of step {there} in {self.keeper.folder}. The store must "
+                    "be on a file system that all machines see, under the same path."
                 )
         self.ranks.barrier()
         return kept
@@ -644,7 +644,9 @@ class _Run:
         tensors, values = kept.take("objective")
         self.state.update({**values, **{name: tensor.to(device) for name, tensor in tensors.items()}})
         for group in ("average", "best"):
-            found = {name: split(tensor.to(device), self.parameters[name]) for name, tensor in kept.take(group)[0].items()}
+            found = {
+                name: split(tensor.to(device), self.parameters[name]) for name, tensor in kept.take(group)[0].items()
+            }
             setattr(self, group, found)
         if run["scaler"]:
             self.scaler.load_state_dict(run["scaler"])

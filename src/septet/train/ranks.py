@@ -1,9 +1,9 @@
 """Ranks: the processes that train one model together, each with a shard of its weights and a share of every batch.
 
-Row i of a batch belongs to rank i mod size, so the ranks together have the rows that one process would have. Each computes its part of
-the loss, already divided by the weight of the whole batch, and gradients are summed: the step is that of one process, up to the
-order of additions. Weights, gradients and optimizer states are split by FSDP2 (https://docs.pytorch.org/docs/stable/
-distributed.fsdp.fully_shard.html), each block by itself: a block is whole only while it computes.
+Row i of a batch belongs to rank i mod size, so the ranks together have the rows that one process would have. Each computes its part
+of the loss, already divided by the weight of the whole batch, and gradients are summed: the step is that of one process, up to the
+order of additions. Weights, gradients and optimizer states are split by FSDP2 (torch's `fully_shard`; Zhao et al. 2023,
+https://arxiv.org/abs/2304.11277), each block by itself: a block is whole only while it computes.
 
 One process is the case without any of it: `Alone`, and plain tensors.
 
@@ -18,24 +18,25 @@ import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from septet.core.errors import ComponentError
 from septet.core.protocols import Ranks
 from septet.nn.model import Model
 
-__all__ = ["Alone", "Together", "blocks", "collect", "gather", "join", "shard", "share", "split", "whole"]
-
-T = TypeVar("T")
+__all__ = ["Alone", "Together", "blocks", "collect", "gather", "join", "shard", "split", "whole"]
 
 TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for another one that is alive; one that has died is noticed at once."""
@@ -118,20 +119,12 @@ def join(device: str = "auto") -> Together:
             )
         torch.cuda.set_device(local)
     if not dist.is_initialized():
-        store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
         # torchrun keeps the store over a restart, and with it the addresses of processes that are dead
-        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        store = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     return Together(dist.get_rank(), dist.get_world_size())
-
-
-# -- rows ---------------------------------------------------------------------------------------------------------------
-
-
-def share(rows: Sequence[T], ranks: Ranks) -> list[T]:
-    """Return the rows of this rank: every size-th, from its own number on."""
-    return list(rows[ranks.rank :: ranks.size])
 
 
 # -- weights ------------------------------------------------------------------------------------------------------------
@@ -185,7 +178,7 @@ def shard(model: Model, ranks: Ranks) -> None:
     """
     if ranks.size == 1:
         return
-    mesh = dist.init_device_mesh(model.device.type, (ranks.size,))
+    mesh = init_device_mesh(model.device.type, (ranks.size,))
     root = _Whole(model.module)
     for block in blocks(model.module):
         fully_shard(block, mesh=mesh)
