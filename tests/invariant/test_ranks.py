@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.train.families import FAMILIES, cases, rows_for, tiny
 from tests.train.team import on_ranks
 from tests.train.tiny import tiny_model, tiny_rows, work_in
 
@@ -36,6 +37,7 @@ from septet.train.checkpoint import Keeper
 from septet.train.loop import evaluate, fit
 from septet.train.objectives.causal_lm import CausalLM
 from septet.train.optimizer import Optimizer
+from septet.train.optimizers.muon import Muon
 from septet.train.plan import Plan
 from septet.train.ranks import Alone, gather
 from septet.train.runtime import settle
@@ -56,7 +58,7 @@ def train(ranks: Ranks, settings: dict[str, Any]) -> dict[str, Any]:
 
     model = tiny_model(attention_dropout=settings.get("dropout", 0.0), tie_word_embeddings=settings.get("tied", True))
     logged: list[str] = []
-    runtime = Runtime(device="cpu", threads=1, ranks=ranks)
+    runtime = Runtime(device=settings.get("device", "cpu"), threads=1, ranks=ranks)
     work = work_in(
         folder,
         runtime=runtime,
@@ -157,6 +159,14 @@ def test_two_ranks_train_as_one_process(tmp_path, settings):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_train_as_one(tmp_path):
+    one = together(1, tmp_path / "one", optimizer="muon", device="cuda")
+    two = together(2, tmp_path / "two", optimizer="muon", device="cuda")
+    assert_same((tmp_path / "one", tmp_path / "two"), (one, two), loss=1e-4, weight=2e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_a_checkpoint_goes_on_with_another_number_of_ranks(tmp_path, before, after):
     whole = together(1, tmp_path / "whole", optimizer="muon", average=0.9)
@@ -200,6 +210,37 @@ def test_only_rank_0_writes_and_its_file_has_whole_tensors(tmp_path):
 def test_what_ranks_cannot_do_is_said_before_anything_is_computed(tmp_path, optimizer):
     with pytest.raises(ComponentError, match=f"'{optimizer}' needs whole matrices.*adamw, muon or lion"):
         train(Alone(rank=0, size=2), {"folder": str(tmp_path), "optimizer": optimizer})
+
+
+def train_every_family(ranks: Ranks, settings: dict[str, Any]) -> dict[str, Any]:
+    """Train each family with each of its objectives for three steps, alone and together; tell how far the two are apart."""
+    found = {}
+    for family, objective in cases():
+        name, losses, ends = f"{family}-{objective.kind}", [], []
+        for who in (Alone(), ranks):
+            model, rows = tiny(family, objective=objective), rows_for(objective)
+            folder = Path(settings["folder"]) / name / f"{who.size}-{ranks.rank if who is not ranks else ''}"
+            plan = Plan(steps=3, learning_rate=5e-3, optimizer=Muon(), micro_rows=2, precision="float32", seed=3)
+            work = work_in(folder, runtime=Runtime(device="cpu", threads=1, ranks=who))
+            done = fit(model, objective, Batches(rows, 5, seed=3), plan, work=work, held_out=rows[:3])
+            losses.append([record["loss"] for record in done.curve] + list(done.held_out.values()))
+            gather(model, who)
+            ends.append(weights(model))
+        alone, together = losses
+        apart = max(abs(a - b) / abs(a) for a, b in zip(alone, together, strict=True))
+        farthest = 0.0
+        if ranks.is_first:
+            farthest = max(float((ends[0][key] - ends[1][key]).abs().max()) for key in ends[0])
+        found[name] = {"loss": apart, "weights": farthest}
+    return found
+
+
+@pytest.mark.slow
+def test_every_family_trains_on_two_ranks(tmp_path):
+    first, _ = on_ranks(2, f"{HERE}:train_every_family", tmp_path / "told", folder=str(tmp_path))
+    assert {name.split("-")[0] for name in first} == set(FAMILIES)
+    far = {name: told for name, told in first.items() if told["loss"] > 1e-4 or told["weights"] > 2e-3}
+    assert not far
 
 
 # -- whole runs, through torchrun and Ray -------------------------------------------------------------------------------

@@ -59,7 +59,8 @@ def main() -> None:
 
     torch.set_num_threads(1)
     module, _, name = sys.argv[1].partition(":")
-    found = getattr(import_module(module), name)(join("cpu"), json.loads(sys.argv[2]))
+    settings = json.loads(sys.argv[2])
+    found = getattr(import_module(module), name)(join(settings.get("device", "cpu")), settings)
     Path(sys.argv[3]).write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 

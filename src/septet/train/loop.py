@@ -43,7 +43,7 @@ from septet.train.plan import Plan
 from septet.train.ranks import collect, shard, split, whole
 from septet.train.runtime import Settled, random_state, restore_random, seed_all, settle
 
-__all__ = ["DivergedError", "Fit", "evaluate", "fit"]
+__all__ = ["DivergedError", "Fit", "batches_of", "evaluate", "fit"]
 
 _TOKENS = " tokens"
 """Beside the names of terms, which have no blanks."""

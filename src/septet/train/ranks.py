@@ -84,7 +84,8 @@ class Together:
         dist.all_reduce(numbers)
         found = numbers.tolist()
         assert found[0] == same * self.size, f"the ranks sum different figures; rank {self.rank} has {names}"
-        return dict(zip(names, found[1:], strict=True))
+        sums = dict(zip(names, found[1:], strict=True))
+        return {name: sums[name] for name in values}
 
     def agree(self, value: Any, *, group: dist.ProcessGroup | None = None) -> Any:
         """Return rank 0's JSON value on every rank. group: one with all of them, which may have a timeout of its own."""
