@@ -38,6 +38,14 @@ class Event:
     def to_json(self) -> str:
         return json.dumps({"event": type(self).kind, **asdict(self)}, ensure_ascii=False, default=str)
 
+    @staticmethod
+    def from_json(line: str) -> Event:
+        """Return the event of a line that `to_json` made."""
+        fields = json.loads(line)
+        name = fields.pop("event")
+        kinds = (RunStarted, RunFinished, StepStarted, StepKept, StepFinished, StepFailed, Progress, Message)
+        return next(kind for kind in kinds if kind.kind == name)(**fields)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):

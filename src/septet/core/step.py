@@ -26,7 +26,7 @@ from septet.core.artifact import Artifact, Fact
 from septet.core.component import Component
 from septet.core.errors import Stopped
 from septet.core.events import Event, Message, Progress
-from septet.core.protocols import Mapper, Stage
+from septet.core.protocols import Mapper, Ranks, Stage, Team
 
 __all__ = ["KINDS", "Runtime", "Step", "Work"]
 
@@ -49,13 +49,16 @@ KINDS = (
 class Runtime:
     """Where a step runs. None of it enters an id: device "auto", "cpu", "cuda" or "mps"; threads None means all cores.
 
-    mapper: what runs a stage over many shards: other processes, a cluster; None is this process.
+    mapper: what runs a stage over many shards: other processes, a cluster; None is this process. team: what runs a step that says
+    `parallel` on many processes; ranks: within one of those, the others.
     """
 
     device: str = "auto"
     threads: int | None = None
     offline: bool = False
     mapper: Mapper | None = None
+    team: Team | None = None
+    ranks: Ranks | None = None
 
     def map(self, stage: Stage, settings: dict[str, Any], shards: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield `stage(settings, shard)` for every shard, in the order of the shards, wherever each of them runs."""
@@ -95,6 +98,8 @@ class Step(Component):
     drawer: ClassVar[str] = "septet.steps"
     produces: ClassVar[str]
     """The kind of artifact that this step makes."""
+    parallel: ClassVar[bool] = False
+    """Whether several processes can run it together, each with `work.runtime.ranks`; all call `work.progress` equally often."""
 
     @abstractmethod
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:

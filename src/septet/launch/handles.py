@@ -18,6 +18,7 @@ from septet.core.step import Runtime
 from septet.core.store import Store
 from septet.launch.local import Run, run_recipe
 from septet.launch.mappers import mapper
+from septet.launch.team import team
 from septet.ops.sinks.plain import Plain
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ def run(
     device: str = "auto",
     processes: int | None = None,
     on: str | None = None,
+    ranks: int = 1,
+    restarts: int = 3,
     quiet: bool = False,
 ) -> dict[str, Handle]:
     """Run a recipe and return its artifacts by step. Overrides are texts such as "base.depth=2"."""
     loaded = Recipe.load(recipe, overrides=overrides)
-    runtime = Runtime(device=device, mapper=mapper(on, processes))
+    runtime = Runtime(device=device, mapper=mapper(on, processes), team=team(on, ranks, restarts=restarts))
     done: Run = run_recipe(loaded, _store(home), runtime=runtime, sinks=() if quiet else (Plain(),))
     return {name: _handle(artifact) for name, artifact in done.artifacts.items()}
 

@@ -1,6 +1,8 @@
-"""Run a recipe's steps one after the other in this process: keep what is there, go on with what was interrupted.
+"""Run a recipe's steps one after the other: keep what is there, go on with what was interrupted.
 
-What it is not: a scheduler for many machines.
+Steps run in this process, and those that can on several where the runtime has a team.
+
+What it is not: a scheduler of many recipes.
 
     septet run recipes/ask-python.yaml
 """
@@ -159,7 +161,8 @@ def _make(
         )
         try:
             with space_errors(store.home):
-                facts = planned.step.run(work, **inputs)
+                team = runtime.team if type(planned.step).parallel else None
+                facts = planned.step.run(work, **inputs) if team is None else team.run(planned.step, work, inputs)
                 facts = {**facts, "seconds": round(clock.total(), 3), **_facts_of_the_machine()}
                 artifact = Artifact(id, type(planned.step).produces, planned.inputs, planned.dump, facts)
                 artifact = store.commit(folder, artifact)

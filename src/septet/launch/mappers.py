@@ -10,7 +10,7 @@ import os
 from septet.core.errors import ComponentError
 from septet.core.protocols import Mapper
 
-__all__ = ["mapper"]
+__all__ = ["cores", "is_cluster", "mapper"]
 
 
 def mapper(on: str | None = None, processes: int | None = None) -> Mapper:
@@ -18,19 +18,26 @@ def mapper(on: str | None = None, processes: int | None = None) -> Mapper:
 
     on: None or "processes"; "ray", "ray://host:port", "auto". Errors: ComponentError for anything else.
     """
-    if on in (None, "processes"):
-        from septet.launch.processes import Processes
-
-        return Processes(processes or _cores())
-    if on in ("ray", "auto") or on.startswith("ray://") or on.rpartition(":")[2].isdigit():
+    if is_cluster(on):
         from septet.launch.ray import Ray
 
-        return Ray(on, processes)
+        return Ray(str(on), processes)
+    from septet.launch.processes import Processes
+
+    return Processes(processes or cores())
+
+
+def is_cluster(on: str | None) -> bool:
+    """Whether a place is a Ray cluster and not this machine's processes. Errors: ComponentError for what is no place."""
+    if on in (None, "processes"):
+        return False
+    if on in ("ray", "auto") or on.startswith("ray://") or on.rpartition(":")[2].isdigit():
+        return True
     raise ComponentError(
         f"'{on}' is no place to run on; expected: processes, ray (on this machine), ray://HOST:PORT (a cluster)."
     )
 
 
-def _cores() -> int:
-    # the cores that this process may use, which a container may have fewer of than the machine
+def cores() -> int:
+    """Return how many cores this process may use; a container may have fewer than the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,7 +3,7 @@
 Shards and results travel as JSON; the files that a stage reads and writes lie in the store, so the store's folder and the source's
 must be on a file system that all nodes see, under the same path. A shard that is lost with its node is done again by Ray.
 
-What it is not: a way to start a cluster; `ray start --head` is. Training over several machines is elsewhere.
+What it is not: a way to start a cluster; `ray start --head` is. Training over several machines is `septet.launch.ray_train`.
 
     septet run recipe.yaml --on ray                     # a Ray on this machine, started for the run
     septet run recipe.yaml --on ray://head:10001        # a cluster that is running, through its client port
@@ -37,7 +37,7 @@ class Ray:
         """Yield the results in the order of the shards."""
         if not shards:
             return
-        self._connect()
+        self.connect()
         import ray  # a second or two; only those who ask for a cluster pay
 
         tasks = [task(stage, settings, shard) for shard in shards]
@@ -50,7 +50,8 @@ class Ray:
         for start in range(0, len(tasks), some):
             yield from map(value_of, ray.get(there.remote(tasks[start : start + some])))
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Connect this process to the cluster, or start one on this machine. Errors: SeptetError where none answers."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
         if self.address == "ray" and "ray" not in sys.modules:
             # a token for this run alone, without which Ray would leave one in the home folder

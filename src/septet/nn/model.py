@@ -98,6 +98,8 @@ class Model:
         self.module = module if device is None else module.to(device)
         self.tokenizer = tokenizer
         self.architecture: Architecture = architecture_of(self.config)
+        self.within: Callable[[Callable[[], Any]], Any] = lambda compute: compute()
+        """Runs what computes with the weights; where they are split over processes, they are whole within."""
         self._plain_head: bool | None = None
         self._compiled: dict[str, Any] = {}
 

@@ -87,6 +87,7 @@ class Pretrain(Step):
     """Train a language model on a corpus."""
 
     produces: ClassVar[str] = "model"
+    parallel: ClassVar[bool] = True
     version: ClassVar[int] = 2
 
     corpus: CorpusRef
@@ -166,6 +167,7 @@ class Pretrain(Step):
         from septet.data.layout import pieces
         from septet.data.packing import pack, separator_of, text_samples
         from septet.train.loop import evaluate, fit
+        from septet.train.ranks import gather
         from septet.train.runtime import seed_all, settle
 
         settled = settle(work.runtime, precision=self.precision)
@@ -225,15 +227,17 @@ class Pretrain(Step):
             last = evaluate(model, objective, held_rows, settled=settled, rows_at_once=plan.eval_rows)
             facts["held_out_loss"] = last
             with torch.no_grad():
-                figure = objective.measure(model, held_rows, last, settled=settled)
+                figure = model.within(lambda: objective.measure(model, held_rows, last, settled=settled))
             if figure is not None:
                 separator = separator_of(tokenizer)
                 plain = [row[0] if objective.partners else row for row in held_rows]
                 whole = sum(len(ids) for row in plain for ids in pieces(row, separator))
                 read = sum(len(text.encode()) for text in held_texts) * figure.tokens / whole
                 facts[figure.name] = figure.nats / math.log(2) / read
-        model.save(work.out)
-        write_rows(work.out / "curve.jsonl", curve_rows(done.curve))
+        gather(model, settled.ranks)
+        if settled.ranks.is_first:
+            model.save(work.out)
+            write_rows(work.out / "curve.jsonl", curve_rows(done.curve))
         return facts
 
     def _start(self, inputs: dict[str, Artifact]) -> Start:

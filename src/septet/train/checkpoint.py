@@ -27,6 +27,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from septet.train.ranks import whole
+
 __all__ = ["Checkpoint", "Keeper"]
 
 _HEADER, _HASH = "septet", "sha256"
@@ -34,18 +36,25 @@ _HEADER, _HASH = "septet", "sha256"
 
 @dataclass(slots=True)
 class Checkpoint:
-    """Tensors by flat name, and JSON values."""
+    """Tensors by flat name, and JSON values.
 
+    Tensors that are split over ranks are put in whole, so a checkpoint is the same for any number of them. All ranks must put;
+    `holds` is False on those that only give their part.
+    """
+
+    holds: bool = True
     tensors: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
 
     def put(self, prefix: str, tensors: dict[str, Tensor], values: dict[str, Any] | None = None) -> None:
         """Add a group under a prefix: copies, so that training may go on while they are written."""
         for name, tensor in tensors.items():
-            found = tensor.detach()
-            self.tensors[f"{prefix}/{name}"] = (
-                found.clone() if found.device.type == "cpu" else found.cpu()
-            ).contiguous()
+            found = whole(tensor.detach())
+            if self.holds:
+                # one tensor at a time leaves the device
+                self.tensors[f"{prefix}/{name}"] = (
+                    found.clone() if found.device.type == "cpu" else found.cpu()
+                ).contiguous()
         self.values[prefix] = values or {}
 
     def take(self, prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -85,7 +94,7 @@ class Checkpoint:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a mapping
             if header[_HASH] != _digest(tensors, header[_HEADER]):
                 return None
-            return cls(tensors, json.loads(header[_HEADER]))
+            return cls(tensors=tensors, values=json.loads(header[_HEADER]))
         except (SafetensorError, KeyError, json.JSONDecodeError):
             return None
 

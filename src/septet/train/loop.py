@@ -10,6 +10,9 @@ same bits as one that was not (same machine, threads and versions).
 A step whose loss or gradient is no number, or whose loss jumps (`plan.spike`), is not learned from; after several in a row the run
 goes back to its last anchor, a checkpoint at a fixed step, and on with other data (docs/design/loop.md).
 
+Several processes may run the same loop, each with its share of the rows and a shard of the weights (`work.runtime.ranks`). All of
+them decide alike: by figures that were summed over all, or by what rank 0 says (docs/design/ranks.md).
+
 What it is not: a class to inherit from. What differs between methods is the objective, the batches and the frozen helpers.
 
     python -m pytest tests/train/test_loop.py tests/invariant
@@ -21,25 +24,29 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from septet.core.artifact import make_id
-from septet.core.errors import SeptetError, Stopped
+from septet.core.errors import ComponentError, SeptetError, Stopped
+from septet.core.protocols import Ranks
 from septet.core.step import Work
 from septet.data.batches import Stream
 from septet.nn.model import Model
 from septet.train import optim
 from septet.train.checkpoint import Checkpoint, Keeper
-from septet.train.objective import Batch, Objective, State, generators
+from septet.train.objective import Batch, Objective, State, Term, generators
 from septet.train.plan import Plan
+from septet.train.ranks import collect, shard, split, whole
 from septet.train.runtime import Settled, random_state, restore_random, seed_all, settle
 
-__all__ = ["DivergedError", "Fit", "evaluate", "fit"]
+__all__ = ["DivergedError", "Fit", "batches_of", "evaluate", "fit"]
 
+_TOKENS = " tokens"
+"""Beside the names of terms, which have no blanks."""
 REMEMBERED, ENOUGH = 128, 32
 """Losses that a spike is measured against, and how many of them it takes before anything is one."""
 MOST_REWINDS = 3
@@ -103,25 +110,59 @@ def evaluate(
     state: State | None = None,
     frozen: Mapping[str, Model] | None = None,
 ) -> dict[str, float]:
-    """Return the mean of each term over rows, without gradient and without touching any random generator in use."""
+    """Return the mean of each term over rows, without gradient and without touching any random generator in use.
+
+    Ranks share the rows, and all of them get the means over all.
+    """
     was_training = model.module.training
     model.module.eval()
     # draws of `prepare` are the same at every evaluation, so that two differ only by the model
-    rngs = generators(len(rows), 0)
     sums: dict[str, float] = {}
     weights: dict[str, float] = {}
     with torch.no_grad():
-        for start in range(0, len(rows), rows_at_once):
-            batch = objective.prepare(
-                rows[start : start + rows_at_once], model.tokenizer, rngs[start : start + rows_at_once]
-            ).to(settled.device)
-            with settled.autocast():
-                terms = objective.loss(batch, model, state or {}, **dict(frozen or {}))
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(term.sum)
-                weights[name] = weights.get(name, 0.0) + term.weight
+        for batch in batches_of(rows, objective, model, generators(len(rows), 0), rows_at_once, settled.ranks):
+            for name, term in _terms(objective, batch, model, state or {}, dict(frozen or {}), settled).items():
+                sums[name] = sums.get(name, 0.0) + float(term.sum) * batch.counts
+                weights[name] = weights.get(name, 0.0) + term.weight * batch.counts
     model.module.train(was_training)
+    sums, weights = settled.ranks.sum(sums), settled.ranks.sum(weights)
     return {name: sums[name] / weights[name] for name in sums if weights[name]}
+
+
+def batches_of(
+    rows: Sequence[Any], objective: Objective, model: Model, rngs: Sequence[Any], size: int, ranks: Ranks
+) -> list[Batch]:
+    """Return this rank's rows in batches of at most `size`.
+
+    Every rank gets equally many, because shards of weights are exchanged in each: where rows run out, one that does not count.
+    """
+    mine = range(ranks.rank, len(rows), ranks.size)
+    most = math.ceil(math.ceil(len(rows) / ranks.size) / size)
+    found = []
+    for number in range(most):
+        places = mine[number * size : (number + 1) * size]
+        batch = objective.prepare(
+            [rows[place] for place in places or [0]], model.tokenizer, [rngs[place] for place in places or [0]]
+        )
+        if not places:
+            batch = replace(batch, weights=dict.fromkeys(batch.weights, 0.0), tokens=0, counts=False)
+        found.append(batch)
+    return found
+
+
+def _terms(
+    objective: Objective, batch: Batch, model: Model, state: State, frozen: Mapping[str, Model], settled: Settled
+) -> dict[str, Term]:
+    """Return the objective's terms, computed where the weights are whole."""
+    terms: dict[str, Term] = {}
+
+    def compute() -> dict[str, Tensor]:
+        terms.update(objective.loss(batch.to(settled.device), model, state, **frozen))
+        return {name: term.sum for name, term in terms.items()}
+
+    with settled.autocast():
+        sums = model.within(compute)
+    return {name: replace(term, sum=sums[name]) for name, term in terms.items()}
 
 
 class _Run:
@@ -140,7 +181,10 @@ class _Run:
         self.model, self.objective, self.batches, self.plan = model, objective, batches, plan
         self.frozen, self.work, self.held_out = frozen, work, held_out
         self.settled = settle(work.runtime, precision=plan.precision)
+        self.ranks = self.settled.ranks
+        self._can_share()
         self.model.module.to(self.settled.device)
+        shard(model, self.ranks)
         self.parameters = model.trainable()
         assert self.parameters, "nothing in this model requires a gradient"
         self.keeper = Keeper(work.state, keep=plan.keep, tell=work.log)
@@ -158,12 +202,28 @@ class _Run:
         self.compiled: bool | None = None
         self.watched: set[str] = set()
 
+    def _can_share(self) -> None:
+        """Raise ComponentError for what several ranks cannot do."""
+        if self.ranks.size == 1:
+            return
+        if not self.plan.optimizer.shards:
+            raise ComponentError(
+                f"optimizer: '{self.plan.optimizer.kind}' needs whole matrices, and with {self.ranks.size} ranks each has a part. "
+                "Use adamw, muon or lion, or one rank."
+            )
+        if self.objective.couples:
+            raise ComponentError(
+                f"objective: '{self.objective.kind}' compares the rows of a batch with each other, and {self.ranks.size} ranks "
+                "would each see a part of them. Use one rank."
+            )
+
     # -- the loop ---------------------------------------------------------------------------------------------------
 
     def go(self) -> Fit:
         plan, model = self.plan, self.model
         seed_all(plan.seed)
         self.state = self.objective.start(model)
+        self._draw_apart()
         self.optimizer = plan.optimizer.make(self.parameters, weight_decay=plan.weight_decay)
         self.scaler = torch.amp.GradScaler(self.settled.device.type, enabled=self.settled.dtype == torch.float16)  # type: ignore[attr-defined]
         if plan.average is not None:
@@ -192,7 +252,8 @@ class _Run:
             seconds = time.perf_counter() - timed_from[0]
             per_step = seconds / max(1, self.step - timed_from[1])
             if self.checkpoint_every is None and self.step - timed_from[1] >= 3:
-                self.checkpoint_every = max(1, round(plan.checkpoint_seconds / max(per_step, 1e-3)))
+                every = max(1, round(plan.checkpoint_seconds / max(per_step, 1e-3)))
+                self.checkpoint_every = self.ranks.agree(every)
             anchored = self.step % self._anchor_every() == 0
             if anchored or (self.checkpoint_every and self.step % self.checkpoint_every == 0 and not last):
                 self._save(anchor=anchored)
@@ -210,18 +271,22 @@ class _Run:
         for batch in window:
             for name, weight in batch.weights.items():
                 totals[name] = totals.get(name, 0.0) + weight
+        counts = self.ranks.sum({**totals, _TOKENS: float(sum(batch.tokens for batch in window))})
+        tokens = int(counts.pop(_TOKENS))
+        totals = counts
         sums, watched = self._backward(window, totals)
         norm = self._clip()
         # the only time in a step that the host waits for the device
         values = torch.stack([norm.float(), *(sums[name].float() for name in sums)]).tolist()
-        norm, sums = values[0], dict(zip(sums, values[1:], strict=True))
+        norm, sums = values[0], self.ranks.sum(dict(zip(sums, values[1:], strict=True)))
+        watched = self.ranks.sum(watched)
         means = {name: sums[name] / weight for name, weight in {**totals, **watched}.items() if weight and name in sums}
         loss = sum(means[name] for name in means if name not in watched)
         self.watched |= set(watched)
         rate = self.plan.rate(self.step)
         skipped = self._judge(loss, norm)
         self._take_step(rate, learn=skipped is None)
-        self.tokens += sum(batch.tokens for batch in window)
+        self.tokens += tokens
         record: dict[str, Any] = {
             "step": self.step + 1,
             "tokens": self.tokens,
@@ -238,10 +303,7 @@ class _Run:
         size = self.plan.micro_rows or len(rows)
         if self.objective.couples:
             size = len(rows)
-        return [
-            self.objective.prepare(rows[start : start + size], self.model.tokenizer, rngs[start : start + size])
-            for start in range(0, len(rows), size)
-        ]
+        return batches_of(rows, self.objective, self.model, rngs, size, self.ranks)
 
     def _backward(
         self, window: Sequence[Batch], totals: Mapping[str, float]
@@ -250,17 +312,19 @@ class _Run:
         sums: dict[str, Tensor] = {}
         watched: dict[str, float] = {}
         for batch in window:
-            with self.settled.autocast():
-                terms = self.objective.loss(batch.to(self.settled.device), self.model, self.state, **self.frozen)
+            terms = _terms(self.objective, batch, self.model, self.state, self.frozen, self.settled)
+            share = float(batch.counts)
             minimised = [
-                term.sum / totals[name] for name, term in terms.items() if term.minimised and totals.get(name, 0.0) > 0
+                term.sum * share / totals[name]
+                for name, term in terms.items()
+                if term.minimised and totals.get(name, 0.0) > 0
             ]
             if minimised:
                 self.scaler.scale(torch.stack([term.float() for term in minimised]).sum()).backward()
             for name, term in terms.items():
                 if not term.minimised:
-                    watched[name] = watched.get(name, 0.0) + term.weight
-                value = term.sum.detach()
+                    watched[name] = watched.get(name, 0.0) + term.weight * share
+                value = term.sum.detach() * share
                 sums[name] = sums[name] + value if name in sums else value
         return sums, watched
 
@@ -269,7 +333,7 @@ class _Run:
         for part in self.optimizer:
             self.scaler.unscale_(part)
         limit = self.plan.clip if self.plan.clip > 0 else math.inf
-        return torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), limit)
+        return whole(torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), limit))
 
     def _take_step(self, rate: float, *, learn: bool) -> None:
         optim.set_rate(self.optimizer, rate)
@@ -318,6 +382,7 @@ class _Run:
     def _rewind(self) -> None:
         """Go back to the last anchor, and on with the data that come now."""
         self.keeper.wait()
+        self.ranks.barrier()  # rank 0 has written it now
         anchor = Checkpoint.read(self.keeper.anchor)
         if anchor is None or self.rewinds >= MOST_REWINDS:
             raise self._diverged()
@@ -345,6 +410,9 @@ class _Run:
     # -- compiling --------------------------------------------------------------------------------------------------
 
     def _compile(self) -> None:
+        if self.ranks.size > 1 and self.plan.compile:
+            self.work.log("Not compiled: layers that are gathered from several ranks are not.")
+            self.compiled = False
         if self.compiled is None:
             self.compiled = self._compiling_pays() if self.plan.compile == "auto" else bool(self.plan.compile)
         if self.compiled:
@@ -431,6 +499,7 @@ class _Run:
                 "threads": self.settled.threads,
                 "precision": str(self.settled.dtype).removeprefix("torch."),
                 "optimizer": self.plan.optimizer.kind,
+                **({"ranks": self.ranks.size} if self.ranks.size > 1 else {}),
                 **({"compiled": True} if self.compiled else {}),
                 **({"skipped_steps": skipped} if skipped else {}),
                 **({"rewinds": self.rewinds} if self.rewinds else {}),
@@ -478,16 +547,16 @@ class _Run:
     def _identity(self) -> str:
         """Say what run this is: a checkpoint of another one is of no use."""
         shapes = {name: list(p.shape) for name, p in self.parameters.items()}
-        # threads and versions change the bits; so does the computing type
-        world = [str(torch.__version__), self.settled.threads, self.settled.device.type, str(self.settled.dtype)]
+        # versions change the bits, and so does the computing type; how many threads and ranks there were is kept beside
+        world = [str(torch.__version__), self.settled.device.type, str(self.settled.dtype)]
         return make_id(
             {"objective": self.objective.dump(), "plan": self.plan.facts(), "shapes": shapes, "world": world}
         )
 
     def _save(self, *, anchor: bool = False, now: bool = False) -> None:
-        if self.saved_at == self.step and (not now or self.keeper.wait()):
+        if self.saved_at == self.step and (not now or self.ranks.agree(self.keeper.wait())):
             return
-        kept = Checkpoint()
+        kept = Checkpoint(holds=self.ranks.is_first)
         kept.put("weights", {name: p.detach() for name, p in self.parameters.items()})
         kept.put("average", self.average)
         kept.put("best", self.best)
@@ -495,8 +564,13 @@ class _Run:
         tensors = {name: value for name, value in self.state.items() if isinstance(value, Tensor)}
         kept.put("objective", tensors, {name: value for name, value in self.state.items() if name not in tensors})
         kept.put("random", *random_state())
+        if self.ranks.size > 1:
+            states = {name: collect(state, self.ranks) for name, state in random_state()[0].items()}
+            kept.put("ranks", {f"{rank}.{name}": own for name, all in states.items() for rank, own in enumerate(all)})
         kept.values["run"] = {
             "identity": self._identity(),
+            "threads": self.settled.threads,
+            "ranks": self.ranks.size,
             "step": self.step,
             "tokens": self.tokens,
             "batches": self.batches.state(),
@@ -507,37 +581,78 @@ class _Run:
             "guard": {name: getattr(self, name) for name in GUARD},
             "best": {"loss": self.best_loss, "not_better": self.not_better, "watched": sorted(self.watched)},
         }
-        self.keeper.write(kept, anchor=anchor, now=now)
+        if self.ranks.is_first:
+            self.keeper.write(kept, anchor=anchor, now=now)
         self.saved_at = self.step
 
     def _resume(self) -> None:
-        kept = self.keeper.read()
+        kept = self._read()
         if kept is None:
             return
-        if kept.values["run"]["identity"] != self._identity():
+        run, size = kept.values["run"], self.ranks.size
+        as_before = run["threads"] == self.settled.threads or run["ranks"] != size
+        if run["identity"] != self._identity() or not as_before:
             self.work.log(
                 "The checkpoint was made with other settings, threads or versions; starting again from the beginning."
             )
-            self.keeper.clear()
+            if self.ranks.is_first:
+                self.keeper.clear()
             return
+        if run["ranks"] != size:
+            self.work.log(
+                f"The checkpoint was made by {run['ranks']} ranks and {size} go on: they add in another order, so the last bits of "
+                "the result may be others."
+            )
         self._restore(kept)
         self.batches.restore(kept.values["run"]["batches"])
-        restore_random(*kept.take("random"))
+        self._restore_random(kept)
         self.checkpoint_every = self.plan.checkpoint_every or kept.values["run"]["checkpoint_every"]
         self.resumed_at = self.saved_at = self.step
         self.work.log(f"Going on from the checkpoint at step {self.step} of {self.plan.steps}.")
+
+    def _read(self) -> Checkpoint | None:
+        """Return the newest whole checkpoint; the same one on every rank."""
+        kept = self.keeper.read() if self.ranks.is_first else None
+        there = self.ranks.agree(kept and kept.values["run"]["step"])
+        if not self.ranks.is_first and there is not None:
+            kept = self.keeper.read()
+            if kept is None or kept.values["run"]["step"] != there:
+                raise SeptetError(
+                    f"Rank {self.ranks.rank} does not find the checkpoint of step {there} in {self.keeper.folder}. The store must "
+                    "be on a file system that all machines see, under the same path."
+                )
+        self.ranks.barrier()
+        return kept
+
+    def _draw_apart(self) -> None:
+        """Give each rank its own draws for dropout; rank 0 has those of a single process."""
+        if not self.ranks.is_first:
+            torch.manual_seed(int(torch.randint(2**62, ())) + self.ranks.rank)
+
+    def _restore_random(self, kept: Checkpoint) -> None:
+        tensors, values = kept.take("random")
+        if kept.values["run"]["ranks"] == self.ranks.size:
+            mine = f"{self.ranks.rank}."
+            own = {name: state for name, state in kept.take("ranks")[0].items() if name.startswith(mine)}
+            restore_random({name.removeprefix(mine): state for name, state in own.items()} or tensors, values)
+        else:
+            restore_random(tensors, values)
+            self._draw_apart()
 
     def _restore(self, kept: Checkpoint) -> None:
         """Take weights, optimizer, averages and counts from a checkpoint; not the place in the data, nor the random generators."""
         device, run = self.settled.device, kept.values["run"]
         with torch.no_grad():
             for name, tensor in kept.take("weights")[0].items():
-                self.parameters[name].copy_(tensor)
+                self.parameters[name].copy_(split(tensor, self.parameters[name]))
         optim.load_state(self.optimizer, *kept.take("optimizer"))
         tensors, values = kept.take("objective")
         self.state.update({**values, **{name: tensor.to(device) for name, tensor in tensors.items()}})
-        self.average = {name: tensor.to(device) for name, tensor in kept.take("average")[0].items()}
-        self.best = {name: tensor.to(device) for name, tensor in kept.take("best")[0].items()}
+        for group in ("average", "best"):
+            found = {
+                name: split(tensor.to(device), self.parameters[name]) for name, tensor in kept.take(group)[0].items()
+            }
+            setattr(self, group, found)
         if run["scaler"]:
             self.scaler.load_state_dict(run["scaler"])
         self.step, self.tokens, self.curve = run["step"], run["tokens"], list(run["curve"])

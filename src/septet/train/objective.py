@@ -45,6 +45,7 @@ class Batch:
     """The tensors of one forward pass.
 
     inputs: what the model's trunk takes (input_ids int64 [B, T], position_ids, ...). weights: term -> weight, known beforehand.
+    counts: False where it is computed only because other ranks compute too; it then adds nothing.
     tokens: the number of positions that hold text. labels: int64 [B, T], -100 for none. extra: what else the loss needs.
     """
 
@@ -52,6 +53,7 @@ class Batch:
     weights: dict[str, float]
     tokens: int
     labels: Tensor | None = None
+    counts: bool = True
     extra: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from septet.nn.device import bfloat16_is_native
+from septet.train.ranks import split, whole
 
 __all__ = [
     "EightBitAdamW",
@@ -83,8 +84,10 @@ class MuonStep(torch.optim.Optimizer):
                 state["momentum"].lerp_(p.grad, 1 - momentum)
                 update = p.grad.lerp(state["momentum"], momentum)  # Nesterov's look ahead
                 dtype = torch.bfloat16 if bfloat16_is_native(p.device) else torch.float32
-                # XLNet keeps heads apart, [D, heads, head]: one map all the same
-                update = orthogonal(update.to(dtype).flatten(1)).to(p.dtype).view_as(p)
+                # XLNet keeps heads apart, [D, heads, head]: one map all the same. A matrix that is split over ranks must be whole
+                # here; each of them computes it and keeps its part
+                update = orthogonal(whole(update).to(dtype).flatten(1)).to(p.dtype).view(p.shape)
+                update = split(update, p)
                 p.mul_(1 - rate * group["weight_decay"])
                 # 0.2 is about the root mean square of AdamW's steps; an orthogonal [M, N] has 1 / sqrt(max(M, N))
                 p.add_(update, alpha=-rate * 0.2 * max(p.shape[0], p.numel() // p.shape[0]) ** 0.5)
@@ -222,12 +225,16 @@ def state_of(optimizer: Optimizers) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_state(optimizer: Optimizers, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Put back what `state_of` returned, into fresh optimizers over the same parameters."""
+    """Put back what `state_of` returned, whole, into fresh optimizers over the same parameters, split or not."""
     for number, part in enumerate(optimizer):
-        whole = part.state_dict()
+        fresh = part.state_dict()
+        places = [p for group in part.param_groups for p in group["params"]]
         slots: dict[int, dict[str, Any]] = {}
         for name, value in {**tensors, **values}.items():
             which, index, slot = name.split(".", 2)
             if int(which) == number:
-                slots.setdefault(int(index), {})[slot] = value
-        part.load_state_dict({**whole, "state": slots})
+                like = places[int(index)]
+                slots.setdefault(int(index), {})[slot] = (
+                    split(value, like) if isinstance(value, Tensor) and value.shape == like.shape else value
+                )
+        part.load_state_dict({**fresh, "state": slots})

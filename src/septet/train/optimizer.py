@@ -28,6 +28,8 @@ class Optimizer(Component):
     drawer: ClassVar[str] = "septet.train.optimizers"
     relative_rate: ClassVar[float] = 1.0
     """What a peak rate that was found with Muon is multiplied with, where none is given."""
+    shards: ClassVar[bool] = True
+    """Whether it can work on parameters that are split over ranks."""
 
     @abstractmethod
     def make(self, parameters: Mapping[str, nn.Parameter], *, weight_decay: float) -> list[torch.optim.Optimizer]:

@@ -1,6 +1,6 @@
 """Where a training run computes: device, threads, precision, and the state of the random number generators.
 
-What it is not: distributed training; one process, one device.
+What it is not: many devices; each process of several has one (`septet.train.ranks`).
 
     python -m pytest tests/train/test_runtime.py
 """
@@ -17,19 +17,22 @@ import torch
 from torch import Tensor
 
 from septet.core.errors import ComponentError
+from septet.core.protocols import Ranks
 from septet.core.step import Runtime
 from septet.nn.device import bfloat16_is_native, pick_device
+from septet.train.ranks import Alone
 
 __all__ = ["Settled", "random_state", "restore_random", "seed_all", "settle"]
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The choices of a run: device, number of threads, computing type."""
+    """The choices of a run: device, number of threads, computing type; and the processes that share it."""
 
     device: torch.device
     threads: int
     dtype: torch.dtype
+    ranks: Ranks = Alone()  # noqa: RUF009 -- frozen, and without content
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context for a forward pass: autocast to bfloat16 or float16, or nothing."""
@@ -40,7 +43,10 @@ class Settled:
 
 def settle(runtime: Runtime, *, precision: str = "auto") -> Settled:
     """Choose the device and the computing type, and set torch's threads."""
+    ranks = runtime.ranks or Alone()
     device = pick_device(runtime.device)
+    if ranks.size > 1 and device.type == "mps":
+        device = torch.device("cpu")  # Gloo and NCCL know nothing of Apple GPUs
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     native = bfloat16_is_native(device)
@@ -48,7 +54,7 @@ def settle(runtime: Runtime, *, precision: str = "auto") -> Settled:
         raise ComponentError(f"precision '{precision}' is not supported on Apple GPUs here; use 'auto' or 'float32'.")
     if precision == "auto":
         precision = "bfloat16" if native else "float32"
-    return Settled(device, torch.get_num_threads(), getattr(torch, precision))
+    return Settled(device, torch.get_num_threads(), getattr(torch, precision), ranks)
 
 
 def seed_all(seed: int) -> None:

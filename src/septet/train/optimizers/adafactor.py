@@ -9,7 +9,7 @@ matrix's own weights.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -24,6 +24,8 @@ __all__ = ["Adafactor"]
 
 class Adafactor(Optimizer):
     """torch's Adafactor for all parameters."""
+
+    shards: ClassVar[bool] = False
 
     decay: float = Field(default=-0.8, lt=0)
     """The second average's decay at step t is 1 - t to this power."""

@@ -27,6 +27,7 @@ class AdamW8bit(Optimizer):
     """AdamW whose two averages are kept in 8 bits."""
 
     relative_rate: ClassVar[float] = 0.4
+    shards: ClassVar[bool] = False
 
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay of the averages of the gradient and of its square."""
