@@ -165,6 +165,7 @@ class Pretrain(Step):
         from septet.data.batches import Batches, Partnered
         from septet.data.layout import pieces
         from septet.data.packing import pack, separator_of, text_samples
+        from septet.train.estimate.memory import check_fits
         from septet.train.loop import evaluate, fit
         from septet.train.runtime import seed_all, settle
 
@@ -211,6 +212,7 @@ class Pretrain(Step):
         }
         _tell(work, self, start, dial, facts, plan)
 
+        check_fits(type(self).model_fields, model, objective, stream, plan, settled)
         watched = held_rows[:: max(1, math.ceil(len(held_rows) / WATCHED_ROWS))]
         done = fit(model, objective, stream, plan, work=work, held_out=watched)
         facts |= {
@@ -371,11 +373,11 @@ class Pretrain(Step):
             return Forecast(notes=("the model that is continued is not made yet, so nothing is known of this step.",))
         else:
             step = inputs["tokenizer"]
-            size, family = getattr(step, "size", None), getattr(step, "family", "none")
+            size, family = getattr(step, "size", None), getattr(step, "family", None)
             if size is None or getattr(step, "import_from", None) is not None:
                 return Forecast(notes=("the tokenizer is not made yet and does not say its size; run its step first.",))
             notes.append(f"the tokenizer is not made yet; {size:,} tokens are assumed, the most that it will have.")
-            tokenizer = standin.tokenizer(size, family)
+            tokenizer = standin.tokenizer(size, family or "none")
             fitting = self._fitting(self.family, self.family.architecture)
             start = Start(self.family, fitting, tokenizer, self.derive(len(tokenizer)), None)
         dial, objective = start.dial, start.objective

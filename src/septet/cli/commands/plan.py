@@ -37,10 +37,26 @@ MEASURED_SECONDS = 5.0
     help="On paper, for other hardware: 70B, a published model (llama-3.1-8b), or with RECIPE the name of its step.",
 )
 @click.option("--gpu", default="h100", metavar="NAME", show_default=True, help="With --scale: a100, h100, h200, b200.")
-@click.option("--gpus", type=click.IntRange(1), default=8, metavar="N", show_default=True, help="With --scale: how many.")
-@click.option("--tp", type=click.IntRange(1), metavar="N", help="With --scale: tensor parallel degree; tried out unless given.")
-@click.option("--pp", type=click.IntRange(1), metavar="N", help="With --scale: pipeline parallel degree; tried out unless given.")
-@click.option("--tokens", metavar="N", help="With --scale: tokens in all, such as 2T; 20 for each parameter unless given.")
+@click.option(
+    "--gpus", type=click.IntRange(1), default=8, metavar="N", show_default=True, help="With --scale: how many."
+)
+@click.option(
+    "--tp", type=click.IntRange(1), metavar="N", help="With --scale: tensor parallel degree; tried out unless given."
+)
+@click.option(
+    "--pp", type=click.IntRange(1), metavar="N", help="With --scale: pipeline parallel degree; tried out unless given."
+)
+@click.option(
+    "--interleave",
+    type=click.IntRange(1),
+    default=1,
+    metavar="N",
+    show_default=True,
+    help="With --scale: stages of the pipeline on each GPU.",
+)
+@click.option(
+    "--tokens", metavar="N", help="With --scale: tokens in all, such as 2T; 20 for each parameter unless given."
+)
 @click.option("--batch", metavar="N", help="With --scale: tokens of one optimizer step, such as 4M.")
 @click.option("--context", type=click.IntRange(8), metavar="N", help="With --scale: tokens in a row.")
 @click.option("--micro", type=click.IntRange(1), metavar="N", help="With --scale: rows of one forward pass on a GPU.")
@@ -56,9 +72,14 @@ MEASURED_SECONDS = 5.0
     type=click.Choice(["none", "selective", "full"]),
     default="selective",
     show_default=True,
-    help="With --scale: activations made again; selective: those of attention, as fused attention does.",
+    help="With --scale: activations made again; selective: as fused kernels do.",
 )
-@click.option("--efficiency", type=click.FloatRange(0.01, 1), metavar="SHARE", help="With --scale: of the peak, in matrix products.")
+@click.option(
+    "--efficiency",
+    type=click.FloatRange(0.01, 1),
+    metavar="SHARE",
+    help="With --scale: of the peak, in matrix products.",
+)
 @click.option("--price", type=click.FloatRange(0), metavar="MONEY", help="With --scale: what a GPU costs an hour.")
 @click.pass_obj
 def command(
@@ -83,7 +104,9 @@ def command(
     if scale is not None and (recipe is None or not recipe.suffix):
         return _scaled(settings, scale, None, hardware)
     if recipe is None:
-        raise click.UsageError("Give a recipe, such as `septet plan recipes/tiny.yaml`, or a size: `septet plan --scale 70B`.")
+        raise click.UsageError(
+            "Give a recipe, such as `septet plan recipes/tiny.yaml`, or a size: `septet plan --scale 70B`."
+        )
     loaded, store = Recipe.load(recipe, overrides=overrides), settings.store
     planned = plan(loaded, store)
     if scale is not None:
@@ -92,7 +115,12 @@ def command(
         found = {p.name: p for p in planned}
         if scale not in found:
             raise RecipeError(f"--scale: the recipe has no step '{scale}'.{nearest(scale, found)}")
-        return _scaled(settings, scale, _forecast(found[scale], planned, device, threads, 0), hardware)
+        forecast = _forecast(found[scale], planned, device, threads, 0)
+        if forecast is None or not forecast.settings:
+            raise RecipeError(
+                f"--scale: the step '{scale}' ({found[scale].step.kind}) trains no model of a known size."
+            )
+        return _scaled(settings, scale, forecast, hardware)
     wanted = MEASURED_SECONDS if measure else 0.0
     forecasts = {
         p.name: found
@@ -159,15 +187,16 @@ def _forecast(
 
 def _about(name: str, forecast: Forecast) -> str:
     """The forecast of one step, in lines for people."""
+    from septet.core.quantities import flops, size
     from septet.ops.progress import duration
-    from septet.ops.quantities import flops, size
 
     if forecast.parameters is None:
         return "\n".join([f"{name}:", *_notes(forecast)])
     settings = forecast.settings
     lines = [
         f"{name}: {forecast.parameters:,} parameters ({settings['multiplied']:,} multiply), objective {settings['objective']}",
-        f"  tokens      {forecast.tokens or 0:,} in {settings['steps']:,} steps of {settings['rows']} rows of {settings['context']}",
+        f"  tokens      {forecast.tokens or 0:,} in {settings['steps']:,} steps of {settings['rows']:,} rows of "
+        f"{settings['context']:,}",
         f"  arithmetic  {flops(forecast.flops or 0)}",
     ]
     if forecast.memory:
@@ -194,7 +223,7 @@ def _notes(forecast: Forecast) -> list[str]:
 
 
 def _refusal(forecast: Forecast) -> str:
-    from septet.ops.quantities import size
+    from septet.core.quantities import size
 
     text = f"it needs {size(forecast.peak or 0)} of memory, and {size(forecast.available or 0)} are free."
     if not forecast.fits_with:
@@ -205,19 +234,23 @@ def _refusal(forecast: Forecast) -> str:
 def _advice(budget: str, planned: list[Planned], forecasts: dict[str, Forecast]) -> tuple[dict[str, Any], str]:
     """The compute-optimal model for a budget: as JSON values, and as text."""
     from septet.core.errors import RecipeError
-    from septet.ops.quantities import budget_of, count, flops
+    from septet.core.quantities import amount, budget_of, flops
     from septet.train.estimate.optimal import by_loss, by_rule
 
     known = {name: f for name, f in forecasts.items() if f.parameters is not None}
     if not known:
-        raise RecipeError("--budget: the recipe has no step that would be trained, so there is no family to suggest a depth of.")
+        raise RecipeError(
+            "--budget: the recipe has no step that would be trained, so there is no family to suggest a depth of."
+        )
     name, forecast = next(iter(known.items()))
-    amount, is_time = budget_of(budget)
-    total = amount
+    given, is_time = budget_of(budget)
+    total = given
     if is_time:
         if forecast.flops_per_second is None:
-            raise RecipeError("--budget: hours become operations by a measured speed. Leave --no-measure out, or give operations: 1e17.")
-        total = amount * forecast.flops_per_second
+            raise RecipeError(
+                "--budget: hours become operations by a measured speed. Leave --no-measure out, or give operations: 1e17."
+            )
+        total = given * forecast.flops_per_second
     step: Any = next(p.step for p in planned if p.name == name)
     rows = []
     for rule, best in (("parametric loss", by_loss(total)), ("20 tokens a parameter", by_rule(total))):
@@ -236,10 +269,12 @@ def _advice(budget: str, planned: list[Planned], forecasts: dict[str, Forecast])
     lines.append(f"  {'by':24}{'parameters':>11}{'tokens':>9}   nearest on the dial of {step.family.kind}")
     for row in rows:
         lines.append(
-            f"  {row['rule']:24}{count(row['parameters']):>11}{count(row['tokens']):>9}   depth {row['depth']}: "
-            f"{count(row['depth_parameters'])} parameters, tokens: {count(row['depth_tokens'])}"
+            f"  {row['rule']:24}{amount(row['parameters']):>11}{amount(row['tokens']):>9}   depth {row['depth']}: "
+            f"{amount(row['depth_parameters'])} parameters, tokens: {amount(row['depth_tokens'])}"
         )
-    lines.append("  Parameters are those that multiply, the vocabulary head included. The laws were found on 44M to 16B")
+    lines.append(
+        "  Parameters are those that multiply, the vocabulary head included. The laws were found on 44M to 16B"
+    )
     lines.append("  parameters and text that is never repeated; a wider model is slower or faster than this step's is.")
     return {"flops": total, "step": name, "suggestions": rows}, "\n".join(lines)
 
@@ -258,10 +293,10 @@ def _nearest_depth(step: Any, vocabulary: int, parameters: float) -> tuple[int, 
 
 def _scaled(settings: Settings, scale: str, forecast: Forecast | None, hardware: dict[str, Any]) -> None:
     """Answer on paper."""
-    from septet.ops.quantities import number
-    from septet.train.scale import Layout, Shape, fastest, show, shape_named
+    from septet.core.quantities import number
+    from septet.train.scale import Layout, Shape, fastest, shape_named, show
 
-    shape, told = (shape_named(scale), "") if forecast is None else Shape.of(scale, forecast.settings)
+    shape = shape_named(scale) if forecast is None else Shape.of(scale, forecast.settings)
     answer = fastest(
         shape,
         gpu=hardware["gpu"],
@@ -270,7 +305,13 @@ def _scaled(settings: Settings, scale: str, forecast: Forecast | None, hardware:
         batch=None if hardware["batch"] is None else number(hardware["batch"], "--batch"),
         context=hardware["context"],
         micro=hardware["micro"],
-        layout=Layout(tensor=hardware["tp"], pipeline=hardware["pp"], shard=hardware["shard"], recompute=hardware["recompute"]),
+        layout=Layout(
+            tensor=hardware["tp"],
+            pipeline=hardware["pp"],
+            shard=hardware["shard"],
+            recompute=hardware["recompute"],
+            interleave=hardware["interleave"],
+        ),
         efficiency=hardware["efficiency"],
         price=hardware["price"],
     )

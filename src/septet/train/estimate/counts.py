@@ -2,15 +2,15 @@
 
 Shapes: B rows, T positions in a row, D width, V vocabulary.
 
-Training costs 6 operations for each weight and each position that the weight multiplies (a multiplication and an addition, forward
-once and backward twice), and 12 L d T for attention's own two products in each of L layers over T keys (Kaplan et al. 2020,
-arXiv:2001.08361, section 2.1; Chowdhery et al. 2022, arXiv:2204.02311, appendix B): a decoder does (6 N + 12 L d T) a token. N holds
-matrices and the vocabulary head, once even where it is tied to the embeddings; looking an embedding up multiplies nothing. A causal
-mask halves what is needed and not what is counted, as in the published figures.
+Training costs 6 operations for each weight and each position that the weight multiplies (a multiplication and an addition,
+forward once and backward twice), and 12 L d T for attention's own two products in each of L layers over T keys (Kaplan et al. 2020,
+arXiv:2001.08361, section 2.1; Chowdhery et al. 2022, arXiv:2204.02311, appendix B): a decoder does (6 N + 12 L d T) a token. N
+holds matrices and the vocabulary head, once even where it is tied to the embeddings; looking an embedding up multiplies nothing. A
+causal mask halves what is needed and not what is counted, as in the published figures.
 
-What differs: an encoder-decoder's matrices see the positions of their own side, and the keys and values of its cross-attention those
-of the encoder; a masked or permuted model's head sees only the positions with a label; XLNet runs a second stream over the targets,
-and a product over 2 T relative positions.
+What differs: an encoder-decoder's matrices see the positions of their own side, and the keys and values of its cross-attention
+those of the encoder; a masked or permuted model's head sees only the positions with a label; XLNet runs a second stream over the
+targets, and a product over 2 T relative positions.
 
 What it is not: a count of what a processor does; recomputed activations, softmax and norms are left out.
 

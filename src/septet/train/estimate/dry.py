@@ -13,6 +13,7 @@ What it is not: a benchmark; a busy machine gives a slow answer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -50,8 +51,8 @@ class Dry:
 def measure(job: dict[str, Any], *, seconds: float, threads: int | None) -> Dry | None:
     """Run a dry training in a child process; None where it took too long or was killed.
 
-    job: step (the dump of a pretrain step), inputs (the folder of its tokenizer, or of the model that it continues), context, rows (of
-    one optimizer step), device. Errors: SeptetError with the child's last words, where it failed.
+    job: step (the dump of a pretrain step), inputs (the folder of its tokenizer, or of the model that it continues), context, rows
+    (of one optimizer step), device. Errors: SeptetError with the child's last words, where it failed.
     """
     command = [sys.executable, "-m", "septet.train.estimate.dry"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -65,7 +66,9 @@ def measure(job: dict[str, Any], *, seconds: float, threads: int | None) -> Dry 
     if done.returncode < 0:  # killed, most likely for its memory
         return None
     if done.returncode:
-        raise SeptetError(f"The dry run failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no word'}")
+        raise SeptetError(
+            f"The dry run failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no word'}"
+        )
     return Dry(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -124,7 +127,7 @@ class _Same:
 def child(job: dict[str, Any]) -> Dry:
     """Measure in this process; see `measure`."""
     import torch
-    from torch.optim import optimizer as hooks
+    import torch.optim.optimizer as hooks
 
     from septet.core.step import Runtime, Step, Work
     from septet.train.estimate import standin
@@ -176,10 +179,8 @@ def child(job: dict[str, Any]) -> Dry:
         work = Work(out=Path(folder), state=Path(folder), runtime=Runtime(device=job["device"]), emit=told)
         marks.append(now())
         optimizing.append(0.0)
-        try:
+        with contextlib.suppress(_EnoughError):
             fit(model, start.objective, _Same(rows), plan, work=work)
-        except _EnoughError:
-            pass
 
     quiet: dict[str, Any] = {"steps": _STEPS + 2, "checkpoint_every": 10**9, "eval_every": None, "compile": False}
     handles = [hooks.register_optimizer_step_pre_hook(before), hooks.register_optimizer_step_post_hook(after)]

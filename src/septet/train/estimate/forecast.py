@@ -28,7 +28,6 @@ from septet.train.estimate.memory import (
     Need,
     available,
     head_bytes,
-    optimizer_of,
     parts_of,
     state_bytes,
     ways_to_fit,
@@ -47,8 +46,8 @@ LIBRARIES = 6.0e8
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the rows. used: of each of them the positions that hold text, in the order of training; None before the corpus
-    or the tokenizer is made. text: bytes of the corpus. held_out: rows that are evaluated while training."""
+    """What is known of the rows. used: of each of them the positions that hold text, in the order of training; None before the
+    corpus or the tokenizer is made. text: bytes of the corpus. held_out: rows that are evaluated while training."""
 
     used: Sequence[int] | None
     text: float = 0.0
@@ -68,7 +67,7 @@ def forecast_training(
     seconds: float,
     notes: Sequence[str],
 ) -> Forecast:
-    """Return what a training takes. model: on the device "meta". inputs: the folders that exist, by role. seconds: for the dry run."""
+    """Return what a training takes. model: on the device "meta". inputs: the folders that exist, by role. seconds: of the dry run."""
     notes = list(notes)
     module, config, device = model.module, model.config, pick_device(runtime.device)
     size = max(1, round(dial.batch_tokens / dial.context))
@@ -86,7 +85,7 @@ def forecast_training(
     if known.used is not None:
         tokens = sum(known.used)
     parameters = list(module.named_parameters())
-    kind = optimizer_of(plan)
+    kind = plan.optimizer.kind
     if kind not in STATES:
         notes.append(f"the states of the optimizer '{kind}' are taken for AdamW's.")
     states = state_bytes(parameters, kind)
@@ -106,14 +105,16 @@ def forecast_training(
         fixed=LIBRARIES + 2.0 * known.text + 12.0 * (0 if known.used is None else positions / max(1, plan.steps)),
         copies=2.0 * (4.0 * counts.trainable + states),
     )
-    if getattr(plan, "recompute", False):
+    if plan.recompute:
         need = need.recomputed()
     room = available(device)
     dry = None
     if seconds and (room is None or need.peak - need.copies < room):
         dry = _dry(step, model, dial, size, inputs, runtime, seconds)
         if dry is None:
-            notes.append("the dry run took too long or was stopped, so time is not known and memory is counted, not measured.")
+            notes.append(
+                "the dry run took too long or was stopped, so time is not known and memory is counted, not measured."
+            )
     elif seconds:
         notes.append("it does not fit, so nothing was measured.")
     if dry is not None:
@@ -128,9 +129,7 @@ def forecast_training(
         need = replace(need, copies=max(0.0, beyond))
     ways = ()
     if room is not None and need.peak > room:
-        ways = ways_to_fit(
-            need, room, {k: state_bytes(parameters, k) for k in STATES}, kind, type(step).model_fields
-        )
+        ways = ways_to_fit(need, room, {k: state_bytes(parameters, k) for k in STATES}, kind, type(step).model_fields)
     return Forecast(
         parameters=counts.parameters,
         trainable=counts.trainable,
@@ -150,6 +149,7 @@ def forecast_training(
             "objective": objective.kind,
             "architecture": model.architecture,
             "multiplied": counts.multiplied,
+            "tied": bool(getattr(config, "tie_word_embeddings", False)),
             "attention_width": attention_width(config),
             "step_seconds": None if dry is None else dry.seconds,
             "measured_steps": 0 if dry is None else dry.steps,
@@ -206,4 +206,3 @@ def _seconds(dry: Dry, plan: Plan, known: Known, notes: list[str]) -> float:
     if known.used is None:
         notes.append("evaluations on the way are not in the time, since the held-out text is not known yet.")
     return dry.seconds * plan.steps + times * known.held_out * dry.eval_seconds
-

@@ -18,8 +18,10 @@ import torch
 from torch import nn
 
 from septet.core.errors import ComponentError
+from septet.core.quantities import size
 from septet.data.tokenizers.training import available_memory
 from septet.train.objective import Objective, generators
+from septet.train.optimizers.muon import OUTER
 from septet.train.plan import Plan
 
 if TYPE_CHECKING:
@@ -27,35 +29,28 @@ if TYPE_CHECKING:
     from septet.nn.model import Model
     from septet.train.runtime import Settled
 
-__all__ = ["STATES", "Need", "available", "check_fits", "head_bytes", "human", "optimizer_of", "state_bytes", "ways_to_fit"]
+__all__ = ["STATES", "Need", "available", "check_fits", "head_bytes", "state_bytes", "ways_to_fit"]
 
 STATES: Mapping[str, tuple[float, float]] = {
     "adamw": (8, 8),  # two float32 averages; Loshchilov and Hutter 2019, arXiv:1711.05101
-    "muon": (4, 8),  # one float32 momentum for matrices, AdamW for the rest; Jordan 2024, kellerjordan.github.io/posts/muon
+    "muon": (
+        4,
+        8,
+    ),  # one float32 momentum for matrices, AdamW for the rest; Jordan 2024, kellerjordan.github.io/posts/muon
     "lion": (4, 4),  # one float32 momentum; Chen et al. 2023, arXiv:2302.06675, algorithm 2
-    "adamw-8bit": (2 + 8 / 256, 8),  # two bytes, and two float32 scales for 256 values; Dettmers et al. 2022, arXiv:2110.02861
-    "adafactor": (0, 4),  # a number for each row and column of a matrix; Shazeer and Stern 2018, arXiv:1804.04235, algorithm 4
+    "adamw-8bit": (
+        2 + 8 / 256,
+        8,
+    ),  # two bytes, and two float32 scales for 256 values; Dettmers et al. 2022, arXiv:2110.02861
+    "adafactor": (
+        0,
+        4,
+    ),  # a number for each row and column of a matrix; Shazeer and Stern 2018, arXiv:1804.04235, algorithm 4
 }
 """Bytes of optimizer states for each parameter: (of matrices, of everything else)."""
 
-_OUTER = ("embed", "wte", "wpe", "lm_head", "lm_loss", "shared", "cls.", "relative_attention_bias", "mask_emb")
-"""Parts of the names of matrices that Muon leaves to AdamW."""
 _HEADROOM = 0.95
 """A run is suggested where it takes no more than this share of what there is."""
-
-
-def human(number: float) -> str:
-    """Return bytes for people, with three digits."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 999.5:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:,.3g} TB"
-
-
-def optimizer_of(plan: Plan) -> str:
-    """Return the kind of the plan's optimizer."""
-    return plan.optimizer if isinstance(plan.optimizer, str) else plan.optimizer.kind
 
 
 def state_bytes(parameters: Iterable[tuple[str, nn.Parameter]], kind: str) -> float:
@@ -65,7 +60,7 @@ def state_bytes(parameters: Iterable[tuple[str, nn.Parameter]], kind: str) -> fl
     for name, p in parameters:
         if not p.requires_grad:
             continue
-        inner = p.ndim >= 2 and not (kind == "muon" and (name.endswith("bias") or any(part in name for part in _OUTER)))
+        inner = p.ndim >= 2 and not (kind == "muon" and (name.endswith("bias") or any(part in name for part in OUTER)))
         if kind == "adafactor" and p.ndim >= 2:
             total += 4 * p.numel() * (1 / p.shape[-1] + 1 / p.shape[-2])
         elif kind == "adamw-8bit" and p.numel() < 4096:
@@ -132,7 +127,9 @@ def available(device: torch.device) -> float | None:
     return available_memory()
 
 
-def ways_to_fit(need: Need, room: float, states: Mapping[str, float], kind: str, known: Iterable[str]) -> tuple[str, ...]:
+def ways_to_fit(
+    need: Need, room: float, states: Mapping[str, float], kind: str, known: Iterable[str]
+) -> tuple[str, ...]:
     """Return settings of `pretrain` under which the run fits into `room` bytes, each with what it would take then.
 
     states: bytes of every optimizer's states. kind: the optimizer that was asked for. known: the step's fields.
@@ -142,25 +139,24 @@ def ways_to_fit(need: Need, room: float, states: Mapping[str, float], kind: str,
     one = need.with_rows(1)
     per_row = one.activations + one.head
     rows = min(int((room - (one.peak - per_row)) / per_row), need.rows - 1) if per_row else 0
-    if rows >= 1:
-        field = "micro_tokens" if "micro_tokens" in known else "batch_tokens"
-        found.append((f"{field}: {rows * need.context}", need.with_rows(rows)))
+    if rows >= 1 and "micro_tokens" in known:
+        found.append((f"micro_tokens: {rows * need.context}", need.with_rows(rows)))
     if "recompute" in known:
         found.append(("recompute: true", need.recomputed()))
-    for other, size in sorted(states.items(), key=lambda item: -item[1]):
-        if size < need.states and other != kind:
-            found.append((f"optimizer: {other}", replace(need, states=size, copies=_copies(need, size))))
+    for other, least in sorted(states.items(), key=lambda item: -item[1]):
+        if least < need.states and other != kind:
+            found.append((f"optimizer: {other}", replace(need, states=least, copies=_copies(need, least))))
     for width in range(need.width - need.width % 64, 0, -64):
         if width < need.width and need.narrower(width).peak <= room:
             found.append((f"width: {width}", need.narrower(width)))
             break
-    fitting = [f"{text} ({human(changed.peak)})" for text, changed in found if changed.peak <= room]
+    fitting = [f"{text} ({size(changed.peak)})" for text, changed in found if changed.peak <= room]
     if len(fitting) < 2 and {"recompute", "micro_tokens"} <= known:
         least = min(states, key=lambda other: states[other])
         both = replace(one.recomputed(), states=states[least], copies=_copies(need, states[least]))
         if both.peak <= room:
             text = f"micro_tokens: {need.context}, recompute: true and optimizer: {least} together"
-            fitting.append(f"{text} ({human(both.peak)})")
+            fitting.append(f"{text} ({size(both.peak)})")
     return tuple(fitting)
 
 
@@ -195,7 +191,7 @@ def check_fits(
     need = Need(
         weights=0.0,  # they are in memory already
         gradients=4.0 * learned,
-        states=state_bytes(parameters, optimizer_of(plan)),
+        states=state_bytes(parameters, plan.optimizer.kind),
         activations=float(kept * count),
         head=head_bytes(labels * count, vocabulary, width, CHUNK),
         rows=count,
@@ -203,21 +199,21 @@ def check_fits(
         depth=int(config.num_hidden_layers),
         width=width,
     )
-    if getattr(plan, "recompute", False):
+    if plan.recompute:
         need = need.recomputed()
     room = available(settled.device)
     if room is not None and need.peak > room:
         states = {kind: state_bytes(parameters, kind) for kind in STATES}
-        raise ComponentError(refusal(need, room, ways_to_fit(need, room, states, optimizer_of(plan), fields)))
+        raise ComponentError(refusal(need, room, ways_to_fit(need, room, states, plan.optimizer.kind, fields)))
     return need
 
 
 def refusal(need: Need, room: float, ways: Iterable[str]) -> str:
     """Return the message about a run that does not fit."""
     text = (
-        f"This training needs about {human(need.peak)} of memory ({human(need.gradients)} for gradients, {human(need.states)} for "
-        f"optimizer states, {human(need.activations + need.head)} for the activations of {need.rows:,} rows of {need.context:,} "
-        f"tokens), and {human(room)} are free."
+        f"This training needs about {size(need.peak)} of memory ({size(need.gradients)} for gradients, {size(need.states)} for "
+        f"optimizer states, {size(need.activations + need.head)} for the activations of {need.rows:,} rows of {need.context:,} "
+        f"tokens), and {size(room)} are free."
     )
     ways = list(ways)
     if not ways:
@@ -235,4 +231,4 @@ def parts_of(need: Need) -> dict[str, Any]:
         "checkpoint copies": need.copies,
         "libraries and text": need.fixed,
     }
-    return {name: size for name, size in parts.items() if size}
+    return {name: taken for name, taken in parts.items() if taken}

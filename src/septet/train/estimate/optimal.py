@@ -1,7 +1,7 @@
 """The best model for a budget of arithmetic: how many parameters, how many tokens.
 
-L(N, D) = E + A / N^alpha + B / D^beta (Hoffmann et al. 2022, arXiv:2203.15556, approach 3), with the constants that Besiroglu et al.
-2024 (arXiv:2404.10102, table 1) found in the same data, where the published ones do not fit them. With C = 6 N D the least loss is at
+L(N, D) = E + A / N^alpha + B / D^beta (Hoffmann et al. 2022, arXiv:2203.15556, approach 3), with the constants that Besiroglu et
+al. 2024 (arXiv:2404.10102) found in the same data, which the published ones do not fit. With C = 6 N D the least loss is at
 N = G (C / 6)^(beta / (alpha + beta)), D = C / (6 N), G = (alpha A / (beta B))^(1 / (alpha + beta)) (Hoffmann et al., equation 4).
 
 What it is not: a promise below 40 M parameters; the runs behind it had 44 M to 16 B. Our derived lengths are shorter, since
