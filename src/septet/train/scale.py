@@ -1,8 +1,8 @@
 """A training on hardware that is not here, on paper: memory, step time, days and cost for N GPUs.
 
 Memory: optimizer and weights under ZeRO (Rajbhandari et al. 2020, arXiv:1910.02054, section 5); activations by Korthikanti et al.
-2022 (arXiv:2205.05198, equations 1 to 6) for a layer's own tensors, so that a gated feed-forward part and grouped keys are counted as
-they are. Time: matrix products at a share of the peak, the collectives of tensor parallelism (Shoeybi et al. 2019,
+2022 (arXiv:2205.05198, equations 1 to 6) for a layer's own tensors, so that a gated feed-forward part and grouped keys are counted
+as they are. Time: matrix products at a share of the peak, the collectives of tensor parallelism (Shoeybi et al. 2019,
 arXiv:1909.08053: four all-reduces a layer), gathering and scattering of FSDP (Zhao et al. 2023, arXiv:2304.11277) where computing
 does not hide it, and the pipeline's bubble (p - 1) / (v m + p - 1) (Narayanan et al. 2021, arXiv:2104.04473, section 2.2).
 
@@ -26,18 +26,19 @@ from septet.core.quantities import amount, flops, number, size
 __all__ = ["GPUS", "SHAPES", "Answer", "Gpu", "Layout", "Shape", "fastest", "shape_named", "show", "work_out"]
 
 PER_NODE = 8
+MIB = 2.0**20
 LINK_SHARE = 0.8
 """Of a link's nominal bandwidth, what collectives reach on large messages."""
 RESERVED = 3e9
 """Bytes of a GPU that the driver, the libraries and the buffers of collectives take; an assumption."""
 
-Shard = Literal["zero3", "zero1"]
+Shard = Literal["zero3", "zero2", "zero1"]
 Recompute = Literal["none", "selective", "full"]
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """memory: bytes. flops: dense bfloat16 a second. hbm, nvlink, network: bytes a second, links one way, the network for each GPU.
+    """memory: bytes, as the driver tells them. flops: dense bfloat16 a second. hbm, nvlink, network: bytes a second, links one way, the network for each GPU.
 
     efficiency: of the peak, what a training step reaches where nothing waits for another GPU.
     """
@@ -55,15 +56,15 @@ GPUS: Mapping[str, Gpu] = MappingProxyType(
     {
         # NVIDIA A100 datasheet (SXM, 80 GB): 312 TFLOPS, 2,039 GB/s, NVLink 600 GB/s both ways; DGX A100: 200 Gb/s for each GPU.
         # 0.58: TinyLlama's 24,000 tokens/s a GPU are 56 %, and its links hide nothing
-        "a100": Gpu("a100", 80e9, 312e12, 2.039e12, 300e9, 25e9, 0.58),
+        "a100": Gpu("a100", 81920 * MIB, 312e12, 2.039e12, 300e9, 25e9, 0.58),
         # NVIDIA H100 datasheet (SXM): 1,979 TFLOPS with sparsity, 3.35 TB/s, NVLink 900 GB/s both ways; DGX H100: 400 Gb/s each.
         # 0.48: above nanochat's log (41 to 46 %) and torchtitan's 8B (39 %, which makes part of its activations again)
-        "h100": Gpu("h100", 80e9, 989e12, 3.35e12, 450e9, 50e9, 0.48),
+        "h100": Gpu("h100", 81559 * MIB, 989e12, 3.35e12, 450e9, 50e9, 0.48),
         # NVIDIA H200 datasheet (SXM): the H100's chip with 141 GB at 4.8 TB/s
-        "h200": Gpu("h200", 141e9, 989e12, 4.8e12, 450e9, 50e9, 0.48),
+        "h200": Gpu("h200", 143771 * MIB, 989e12, 4.8e12, 450e9, 50e9, 0.48),
         # NVIDIA DGX B200 datasheet: 8 GPUs have 1,440 GB, 64 TB/s, 36 PFLOPS bfloat16 with sparsity halved to 2.25 each, NVLink
         # 1.8 TB/s both ways, 400 Gb/s. The efficiency is the H100's: an assumption
-        "b200": Gpu("b200", 180e9, 2250e12, 8e12, 900e9, 50e9, 0.48),
+        "b200": Gpu("b200", 183359 * MIB, 2250e12, 8e12, 900e9, 50e9, 0.48),
     }
 )
 
@@ -279,6 +280,8 @@ def work_out(
         if data > 1:
             # two layers are gathered in bfloat16 while one layer's gradient waits; the embeddings are one more group
             model["gathered layers"] = (2 * 2.0 + 2.0) * shape.layer / t + 2.0 * shape.vocabulary * shape.width / t
+    elif layout.shard == "zero2":
+        model = {"weights, gradients, states": 2.0 * local + 16.0 * local / data, "gradients under way": 4.0 * shape.layer / t}
     else:
         model = {"weights, gradients, states": (2.0 + 4.0) * local + 12.0 * local / data}
     in_flight = min(p, micro_batches) * (1 + (p - 1) / (p * layout.interleave) if layout.interleave > 1 else 1)
@@ -301,12 +304,15 @@ def work_out(
     one = compute + tensor_links + pipeline_links
     bubble = one * (p - 1) / layout.interleave
 
-    # what data parallelism moves, and computing does not hide
+    # what data parallelism moves, and computing does not hide. zero3: weights are gathered forward and backward and gradients
+    # scattered, for each micro-batch; zero2: gradients for each, weights once; zero1: both once, after the last backward pass
     together = max(1, PER_NODE // t)  # GPUs of one group in a node; each brings its own link to the network
     across = gpu.nvlink if data <= together else min(gpu.nvlink, together * gpu.network)
     moved = 2.0 * local * (data - 1) / data / (across * LINK_SHARE)
     if layout.shard == "zero3":
         data_links = micro_batches * max(0.0, 3 * moved - one)
+    elif layout.shard == "zero2":
+        data_links = micro_batches * max(0.0, moved - one * 2 / 3) + max(0.0, moved - one / 3)
     else:
         data_links = max(0.0, 2 * moved - one * 2 / 3)
     return Paper(

@@ -62,10 +62,10 @@ MEASURED_SECONDS = 5.0
 @click.option("--micro", type=click.IntRange(1), metavar="N", help="With --scale: rows of one forward pass on a GPU.")
 @click.option(
     "--shard",
-    type=click.Choice(["zero3", "zero1"]),
+    type=click.Choice(["zero3", "zero2", "zero1"]),
     default="zero3",
     show_default=True,
-    help="With --scale: zero3 (FSDP) spreads weights, gradients and states; zero1 only the states.",
+    help="With --scale: zero3 (FSDP) spreads weights, gradients, states; zero2 the last two; zero1 states.",
 )
 @click.option(
     "--recompute",

@@ -94,15 +94,18 @@ def flops(counts: Counts, config: Any, batch: Batch, architecture: Architecture)
     labels = int((batch.labels != -100).sum())
     layers, width = int(config.num_hidden_layers), attention_width(config)
     if architecture == "permuted":
-        # the queries of both streams: all positions, and the targets; each sees T keys and 2 T relative positions
-        queries = length + batch.inputs["target_mapping"].shape[1]
-        keys_values = layers * 2 * int(config.hidden_size) * width  # made once, for both streams
-        products = 6 * (counts.matrices * rows * queries - keys_values * rows * (queries - length))
-        products += 6 * counts.relative * rows * 2 * length
-        attention = 6 * layers * width * rows * queries * (length + 2 * length + length)
-        # a target's query is put at its place and taken out again by a product with the mapping [P, T], in every layer
-        mapping = 6 * layers * width * rows * (queries - length) * length * 2
-        return float(products + 6 * counts.head * labels + attention + mapping)
+        # two streams: content over all T positions, and queries over the P targets, which transformers spreads over T places for
+        # the attention itself; each sees T keys and 2 T relative positions. Keys and values are made once. What the content stream
+        # of the last layer gives is not learned from: it goes forward only
+        targets = batch.inputs["target_mapping"].shape[1]
+        keys_values = 2 * int(config.hidden_size) * width
+        layer = counts.matrices / layers
+        content = layers * 6 * layer * length - 4 * (layer - keys_values) * length
+        queries = layers * 6 * (layer - keys_values) * targets
+        relative = 4 * counts.relative * 2 * length  # positions themselves have no gradient
+        attention = (6 * (2 * layers - 1) + 2) * width * length * 4 * length
+        mapping = layers * 8 * width * length * targets
+        return float(rows * (content + queries + relative + attention + mapping) + 6 * counts.head * labels)
     if architecture == "encoder-decoder":
         own = batch.inputs["decoder_input_ids"].shape
         decoding = int(getattr(config, "num_decoder_layers", None) or getattr(config, "decoder_layers", None) or layers)

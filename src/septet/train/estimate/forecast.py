@@ -67,7 +67,7 @@ def forecast_training(
     seconds: float,
     notes: Sequence[str],
 ) -> Forecast:
-    """Return what a training takes. model: on the device "meta". inputs: the folders that exist, by role. seconds: of the dry run."""
+    """Return what a training takes. model: on the device "meta". inputs: folders that exist, by role. seconds: of the dry run."""
     notes = list(notes)
     module, config, device = model.module, model.config, pick_device(runtime.device)
     size = max(1, round(dial.batch_tokens / dial.context))
