@@ -281,7 +281,10 @@ def work_out(
             # two layers are gathered in bfloat16 while one layer's gradient waits; the embeddings are one more group
             model["gathered layers"] = (2 * 2.0 + 2.0) * shape.layer / t + 2.0 * shape.vocabulary * shape.width / t
     elif layout.shard == "zero2":
-        model = {"weights, gradients, states": 2.0 * local + 16.0 * local / data, "gradients under way": 4.0 * shape.layer / t}
+        model = {
+            "weights, gradients, states": 2.0 * local + 16.0 * local / data,
+            "gradients under way": 4.0 * shape.layer / t,
+        }
     else:
         model = {"weights, gradients, states": (2.0 + 4.0) * local + 12.0 * local / data}
     in_flight = min(p, micro_batches) * (1 + (p - 1) / (p * layout.interleave) if layout.interleave > 1 else 1)

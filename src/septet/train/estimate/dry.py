@@ -26,8 +26,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from septet.core.errors import SeptetError
+from septet.core.events import Event, Progress
+from septet.core.step import Runtime, Step, Work
+from septet.nn.device import pick_device
 
-__all__ = ["Dry", "measure", "peak_rss", "rss"]
+__all__ = ["Dry", "measure", "peak_rss", "rss", "warm_up"]
 
 _MICRO_BATCHES, _STEPS = 4, 24
 _PATIENCE = 12
@@ -124,91 +127,116 @@ class _Same:
         pass
 
 
+QUIET: dict[str, Any] = {"checkpoint_every": 10**9, "eval_every": None, "compile": False}
+
+
+def _rows(start: Any, context: int, count: int) -> list[Any]:
+    from septet.train.estimate import standin
+
+    rows: list[Any] = standin.random_rows(count, context - start.objective.around, start.tokenizer)
+    return list(zip(rows, rows[1:] + rows[:1], strict=True)) if start.objective.partners else rows
+
+
+def warm_up(step: Any, start: Any, dial: Any, runtime: Runtime) -> float:
+    """Load every library and start every thread by two steps of a model of one layer; return the bytes that are held after it.
+
+    The peak is counted from here. step: a pretrain step; start: what it begins with.
+    """
+    import torch
+
+    from septet.train.loop import fit
+
+    small = replace(dial, depth=1, width=64, heads=1, feed_forward=64)
+    device = pick_device(runtime.device)
+    plan = replace(step.plan(small), steps=2, **QUIET)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(out=Path(folder), state=Path(folder), runtime=runtime)
+        model = replace(start, folder=None).model(small, device)
+        fit(model, start.objective, _Same(_rows(start, dial.context, 2)), plan, work=work)
+    del model
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return float(torch.cuda.memory_allocated())
+    _reset_peak()
+    return rss()
+
+
+class _Clock:
+    """Marks the end of every step, and how much of it the optimizer took; ends the run where enough was seen."""
+
+    def __init__(self, device: Any, deadline: float) -> None:
+        self.device, self.deadline = device, deadline
+        self.marks: list[float] = []
+        self.optimizing: list[float] = [0.0]
+        self.began = 0.0
+
+    def now(self) -> float:
+        if self.device.type == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def before(self, *args: Any) -> None:
+        self.began = self.now()
+
+    def after(self, *args: Any) -> None:
+        self.optimizing[-1] += self.now() - self.began
+
+    def told(self, event: Event) -> None:
+        if not isinstance(event, Progress):
+            return
+        self.marks.append(self.now())
+        self.optimizing.append(0.0)
+        last = self.marks[-1] - self.marks[-2] if len(self.marks) > 1 else 0.0
+        if len(self.marks) > _STEPS or (len(self.marks) > 1 and self.marks[-1] + last > self.deadline):
+            raise _EnoughError
+
+    def steps(self) -> list[tuple[float, float]]:
+        """(seconds, of which the optimizer's) of every step but the first, which makes the states."""
+        spans = [later - earlier for earlier, later in zip(self.marks, self.marks[1:], strict=False)]
+        return list(zip(spans, self.optimizing[1:], strict=False))
+
+
 def child(job: dict[str, Any]) -> Dry:
     """Measure in this process; see `measure`."""
     import torch
     import torch.optim.optimizer as hooks
 
-    from septet.core.step import Runtime, Step, Work
-    from septet.train.estimate import standin
     from septet.train.loop import evaluate, fit
     from septet.train.runtime import seed_all, settle
 
     step: Any = Step.parse(job["step"])
-    settled = settle(Runtime(device=job["device"], threads=job["threads"]), precision=step.precision)
+    runtime = Runtime(device=job["device"], threads=job["threads"])
+    settled = settle(runtime, precision=step.precision)
     seed_all(0)
     # the step begins with folders, as in its run
     start = step._start({role: SimpleNamespace(path=Path(folder)) for role, folder in job["inputs"].items()})
     dial = replace(start.dial, context=job["context"])
-    plan = step.plan(dial)
+    plan = replace(step.plan(dial), steps=_STEPS + 2, **QUIET)
     size = job["rows"]
-    micro = min(plan.micro_rows or size, size)
-    dry_rows = min(size, _MICRO_BATCHES * micro)
-    room = dial.context - start.objective.around
-    rows: list[Any] = standin.random_rows(dry_rows, room, start.tokenizer)
-    if start.objective.partners:
-        rows = list(zip(rows, rows[1:] + rows[:1], strict=True))
-    on_gpu = settled.device.type == "cuda"
-
-    def now() -> float:
-        if on_gpu:
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
-    marks: list[float] = []
-    optimizing: list[float] = [0.0]
-    began: list[float] = []
-
-    def before(*args: Any) -> None:
-        began.append(now())
-
-    def after(*args: Any) -> None:
-        optimizing[-1] += now() - began.pop()
-
-    deadline = [float("inf")]
-
-    def told(event: Any) -> None:
-        if type(event).__name__ != "Progress":
-            return
-        marks.append(now())
-        optimizing.append(0.0)
-        if len(marks) >= _STEPS or (len(marks) >= 2 and marks[-1] + (marks[-1] - marks[-2]) > deadline[0]):
-            raise _EnoughError
-
-    def train(model: Any, plan: Any, rows: list[Any], folder: str) -> None:
-        work = Work(out=Path(folder), state=Path(folder), runtime=Runtime(device=job["device"]), emit=told)
-        marks.append(now())
-        optimizing.append(0.0)
-        with contextlib.suppress(_EnoughError):
-            fit(model, start.objective, _Same(rows), plan, work=work)
-
-    quiet: dict[str, Any] = {"steps": _STEPS + 2, "checkpoint_every": 10**9, "eval_every": None, "compile": False}
-    handles = [hooks.register_optimizer_step_pre_hook(before), hooks.register_optimizer_step_post_hook(after)]
-    with tempfile.TemporaryDirectory() as folder:
-        # two steps of a model of one layer load every library and start every thread
-        small = replace(dial, depth=1, width=64, heads=1, feed_forward=64)
-        warm = replace(start, folder=None).model(small, settled.device)
-        train(warm, replace(plan, **{**quiet, "steps": 2}), rows[:1], f"{folder}/warm")
-        del warm
-        base = float(torch.cuda.memory_allocated()) if on_gpu else rss()
-        torch.cuda.reset_peak_memory_stats() if on_gpu else _reset_peak()
-        marks.clear()
-        optimizing[:] = [0.0]
-        deadline[0] = time.perf_counter() + job["seconds"]
-        model = start.model(dial, settled.device)
-        train(model, replace(plan, **quiet), rows, f"{folder}/dry")
-        peak = float(torch.cuda.max_memory_reserved()) if on_gpu else peak_rss()
-        spans = [(b - a, o) for a, b, o in zip(marks, marks[1:], optimizing[1:], strict=False)]
-        spans = spans[1:] or spans  # the first one makes the states
-        middle = sorted(spans)[len(spans) // 2]
-        share = size / dry_rows
-        whole = (middle[0] - middle[1]) * share + middle[1]
-        begin = now()
-        evaluate(model, start.objective, rows[: plan.eval_rows], settled=settled, rows_at_once=plan.eval_rows)
-        held = (now() - begin) / len(rows[: plan.eval_rows])
+    count = min(size, _MICRO_BATCHES * min(plan.micro_rows or size, size))
+    rows = _rows(start, dial.context, count)
+    base = warm_up(step, start, dial, runtime)
+    clock = _Clock(settled.device, time.perf_counter() + job["seconds"])
+    handles = [
+        hooks.register_optimizer_step_pre_hook(clock.before),
+        hooks.register_optimizer_step_post_hook(clock.after),
+    ]
+    model = start.model(dial, settled.device)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_EnoughError):
+        work = Work(out=Path(folder), state=Path(folder), runtime=runtime, emit=clock.told)
+        fit(model, start.objective, _Same(rows), plan, work=work)
     for handle in handles:
         handle.remove()
-    return Dry(whole, base, peak, held, len(spans))
+    peak = float(torch.cuda.max_memory_reserved()) if settled.device.type == "cuda" else peak_rss()
+    spans = sorted(clock.steps())
+    whole, optimizing = spans[len(spans) // 2]
+    seconds = (whole - optimizing) * size / count + optimizing
+    some = rows[: plan.eval_rows]
+    begin = clock.now()
+    evaluate(model, start.objective, some, settled=settled, rows_at_once=plan.eval_rows)
+    return Dry(seconds, base, peak, (clock.now() - begin) / len(some), len(spans))
 
 
 if __name__ == "__main__":

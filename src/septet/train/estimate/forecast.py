@@ -153,6 +153,7 @@ def forecast_training(
             "attention_width": attention_width(config),
             "step_seconds": None if dry is None else dry.seconds,
             "measured_steps": 0 if dry is None else dry.steps,
+            "base": LIBRARIES if dry is None else dry.base,
             "device": device.type,
         },
         fits_with=ways,
