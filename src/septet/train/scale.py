@@ -38,7 +38,8 @@ Recompute = Literal["none", "selective", "full"]
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """memory: bytes, as the driver tells them. flops: dense bfloat16 a second. hbm, nvlink, network: bytes a second, links one way, the network for each GPU.
+    """memory: bytes, as the driver tells them. flops: dense bfloat16 a second. hbm, nvlink, network: bytes a second, links one way,
+    the network for each GPU.
 
     efficiency: of the peak, what a training step reaches where nothing waits for another GPU.
     """
@@ -469,6 +470,10 @@ def _check_degrees(shape: Shape, gpus: int, layout: Layout) -> None:
         raise ComponentError(f"--pp {p}: {shape.name} has {shape.layers} layers, and each stage needs one.")
 
 
+def _time(days: float) -> str:
+    return f"{days:,.3g} d" if days >= 1 else f"{days * 24:.3g} h" if days * 24 >= 1 else f"{days * 1440:.3g} min"
+
+
 def show(answer: Answer, most: int = 6) -> str:
     """Return the answer for people, at most 100 columns wide."""
     shape, gpu, best = answer.shape, answer.gpu, answer.papers[0]
@@ -480,7 +485,7 @@ def show(answer: Answer, most: int = 6) -> str:
         f"{answer.layout.shard}, recompute {answer.layout.recompute}, {answer.micro} rows at once; "
         f"products reach {gpu.efficiency:.0%} of the peak",
         "",
-        f"  {'tp':>3} {'pp':>3} {'dp':>5} {'memory':>8}  {'step':>8} {'bubble':>7} {'links':>6} {'MFU':>6} {'days':>8}"
+        f"  {'tp':>3} {'pp':>3} {'dp':>5} {'memory':>8}  {'step':>8} {'bubble':>7} {'links':>6} {'MFU':>6} {'time':>9}"
         + (f" {'cost':>13}" if answer.price is not None else ""),
     ]
     for paper in answer.papers[:most]:
@@ -489,7 +494,7 @@ def show(answer: Answer, most: int = 6) -> str:
         note = "" if paper.fits else "  does not fit"
         lines.append(
             f"  {paper.tensor:>3} {paper.pipeline:>3} {paper.data:>5} {size(paper.total):>8}  {paper.seconds:>6.3g} s "
-            f"{paper.bubble / paper.seconds:>7.1%} {links / paper.seconds:>6.1%} {paper.mfu:>6.1%} {answer.days(paper):>8,.3g}"
+            f"{paper.bubble / paper.seconds:>7.1%} {links / paper.seconds:>6.1%} {paper.mfu:>6.1%} {_time(answer.days(paper)):>9}"
             f"{cost}{note}"
         )
     lines += [

@@ -32,7 +32,7 @@ from septet.nn.device import pick_device
 
 __all__ = ["Dry", "measure", "peak_rss", "rss", "warm_up"]
 
-_MICRO_BATCHES, _STEPS = 4, 24
+_MICRO_BATCHES, _STEPS, _EVALUATE = 4, 24, 4
 _PATIENCE = 12
 """A child may take so many times the seconds that were given, plus its start; then it is stopped and nothing is known."""
 
@@ -168,6 +168,7 @@ class _Clock:
         self.device, self.deadline = device, deadline
         self.marks: list[float] = []
         self.optimizing: list[float] = [0.0]
+        self.evaluated: set[int] = set()
         self.began = 0.0
 
     def now(self) -> float:
@@ -186,6 +187,8 @@ class _Clock:
     def told(self, event: Event) -> None:
         if not isinstance(event, Progress):
             return
+        if any(name.startswith("held_out_") for name in event.metrics):
+            self.evaluated.add(len(self.marks))
         self.marks.append(self.now())
         self.optimizing.append(0.0)
         last = self.marks[-1] - self.marks[-2] if len(self.marks) > 1 else 0.0
@@ -193,9 +196,12 @@ class _Clock:
             raise _EnoughError
 
     def steps(self) -> list[tuple[float, float]]:
-        """(seconds, of which the optimizer's) of every step but the first, which makes the states."""
-        spans = [later - earlier for earlier, later in zip(self.marks, self.marks[1:], strict=False)]
-        return list(zip(spans, self.optimizing[1:], strict=False))
+        """(seconds, of which the optimizer's) of every step but the first, which makes the states, and those with an evaluation."""
+        return [
+            (self.marks[place] - self.marks[place - 1], self.optimizing[place])
+            for place in range(1, len(self.marks))
+            if place not in self.evaluated
+        ]
 
 
 def child(job: dict[str, Any]) -> Dry:
@@ -213,7 +219,8 @@ def child(job: dict[str, Any]) -> Dry:
     # the step begins with folders, as in its run
     start = step._start({role: SimpleNamespace(path=Path(folder)) for role, folder in job["inputs"].items()})
     dial = replace(start.dial, context=job["context"])
-    plan = replace(step.plan(dial), steps=_STEPS + 2, **QUIET)
+    # evaluations between steps, as in the run: the allocator's holes come from both
+    plan = replace(step.plan(dial), steps=_STEPS + 2, **{**QUIET, "eval_every": _EVALUATE})
     size = job["rows"]
     count = min(size, _MICRO_BATCHES * min(plan.micro_rows or size, size))
     rows = _rows(start, dial.context, count)
@@ -226,7 +233,7 @@ def child(job: dict[str, Any]) -> Dry:
     model = start.model(dial, settled.device)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_EnoughError):
         work = Work(out=Path(folder), state=Path(folder), runtime=runtime, emit=clock.told)
-        fit(model, start.objective, _Same(rows), plan, work=work)
+        fit(model, start.objective, _Same(rows), plan, work=work, held_out=rows[: plan.eval_rows])
     for handle in handles:
         handle.remove()
     peak = float(torch.cuda.max_memory_reserved()) if settled.device.type == "cuda" else peak_rss()
