@@ -104,6 +104,7 @@ def forecast_training(
         # the texts, their tokens and labels (int32), and positions
         fixed=LIBRARIES + 2.0 * known.text + 12.0 * (0 if known.used is None else positions / max(1, plan.steps)),
         copies=2.0 * (4.0 * counts.trainable + states),
+        together=micro < size,
     )
     if plan.recompute:
         need = need.recomputed()
@@ -119,6 +120,10 @@ def forecast_training(
         notes.append("it does not fit, so nothing was measured.")
     if dry is not None:
         need = _measured(need, dry)
+        if device.type == "cpu":
+            notes.append(
+                "memory is that of the trial; in a long run the allocator's holes come on top (docs/guides/plan.md)."
+            )
         if plan.compile:
             notes.append("the time is that of a run that is not compiled.")
     took = None if dry is None else _seconds(dry, plan, known, notes)
@@ -198,7 +203,7 @@ def _measured(need: Need, dry: Dry) -> Need:
     """Put what was measured in place of what was counted: all that is not weights, gradients or states is activations."""
     above = dry.peak - dry.base
     activations = max(0.0, above - need.weights - need.gradients - need.states)
-    return replace(need, activations=activations, head=0.0, fixed=need.fixed - LIBRARIES + dry.base)
+    return replace(need, activations=activations, head=0.0, together=True, fixed=need.fixed - LIBRARIES + dry.base)
 
 
 def _seconds(dry: Dry, plan: Plan, known: Known, notes: list[str]) -> float:

@@ -79,7 +79,8 @@ def head_bytes(positions: float, vocabulary: int, width: int, chunk: int) -> flo
 class Need:
     """Bytes by part. activations: of one micro-batch of `rows` rows of `context` tokens; layer: of one of its `depth` layers.
 
-    fixed: what does not depend on the rows beside those below (libraries, text).
+    fixed: libraries and text. copies: of a checkpoint. together: gradients are held while activations are made, as with several
+    micro-batches; with one, gradients come as activations go.
     """
 
     weights: float
@@ -93,16 +94,19 @@ class Need:
     width: int
     fixed: float = 0.0
     copies: float = 0.0
+    together: bool = True
 
     @property
     def peak(self) -> float:
-        """The most at one time: activations and gradients are there together; copies of a checkpoint come on top."""
-        return self.fixed + self.weights + self.states + self.gradients + self.activations + self.head + self.copies
+        """The most at one time; copies of a checkpoint come on top."""
+        made = self.activations + self.head
+        backward = self.gradients + made if self.together else max(self.gradients, made)
+        return self.fixed + self.weights + self.states + backward + self.copies
 
     def with_rows(self, rows: int) -> Need:
         """Return the need of a micro-batch of so many rows."""
         share = rows / self.rows
-        return replace(self, rows=rows, activations=self.activations * share, head=self.head * max(share, 0.0))
+        return replace(self, rows=rows, activations=self.activations * share, head=self.head * share, together=True)
 
     def recomputed(self) -> Need:
         """Return the need where each layer keeps only its input, and one layer's activations are made again at a time."""
@@ -198,6 +202,7 @@ def check_fits(
         context=context,
         depth=int(config.num_hidden_layers),
         width=width,
+        together=count < len(rows),
     )
     if plan.recompute:
         need = need.recomputed()
