@@ -17,8 +17,8 @@ What it is not: a scheduler. `septet.launch` runs steps, keeps finished ones and
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ from septet.core.errors import Stopped
 from septet.core.events import Event, Message, Progress
 from septet.core.protocols import Mapper, Ranks, Stage, Team
 
-__all__ = ["KINDS", "Runtime", "Step", "Work"]
+__all__ = ["KINDS", "Forecast", "Runtime", "Step", "Work"]
 
 KINDS = (
     "corpus",
@@ -92,6 +92,38 @@ class Work:
         self.emit(Message(step=self.step, text=text))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a step will take, told before it runs; None is what nobody knows yet.
+
+    parameters, trainable: of the model. tokens: positions that are computed in all. flops: of the whole training. memory: bytes by
+    part; peak: the most at one time. available: bytes that may be taken. seconds: of the training. settings: the sizes behind the
+    figures. fits_with: settings that would fit where these do not. notes: what is a bound, a guess, or was not measured.
+    """
+
+    parameters: int | None = None
+    trainable: int | None = None
+    tokens: int | None = None
+    flops: float | None = None
+    memory: Mapping[str, float] = field(default_factory=dict)
+    peak: float | None = None
+    available: float | None = None
+    seconds: float | None = None
+    flops_per_second: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    fits_with: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """False where it is known that there is too little memory."""
+        return self.peak is None or self.available is None or self.peak <= self.available
+
+    def facts(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        return {**asdict(self), "memory": dict(self.memory), "settings": dict(self.settings), "fits": self.fits}
+
+
 class Step(Component):
     """A verb of the lifecycle: its fields are its parameters and the references to its inputs."""
 
@@ -104,3 +136,12 @@ class Step(Component):
     @abstractmethod
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Write the artifact's files below `work.out` and return the facts. `inputs` has the role of each reference."""
+
+    def forecast(
+        self, inputs: Mapping[str, Artifact | Step], *, runtime: Runtime, seconds: float = 0.0
+    ) -> Forecast | None:
+        """Say what running will take, or None where there is nothing to say (most steps).
+
+        inputs: by role the artifact, or the step that will make it. seconds: how long this machine may be tried out; 0: not at all.
+        """
+        return None

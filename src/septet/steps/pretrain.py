@@ -13,7 +13,7 @@ What it is not: fine-tuning; what a model should answer is taught by `finetune`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -24,7 +24,7 @@ from septet.core import registry
 from septet.core.artifact import Artifact, Fact
 from septet.core.component import CorpusRef, ModelRef, PackedRef, TokenizerRef
 from septet.core.errors import ComponentError, DataError
-from septet.core.step import Step, Work
+from septet.core.step import Forecast, Runtime, Step, Work
 from septet.data.documents import read_documents, write_rows
 from septet.nn.families.llama import Llama
 from septet.nn.family import Dial, Family, family_of
@@ -166,6 +166,7 @@ class Pretrain(Step):
         from septet.data.batches import Batches, Partnered
         from septet.data.layout import pieces
         from septet.data.packing import pack, separator_of, text_samples
+        from septet.train.estimate.memory import check_fits
         from septet.train.loop import evaluate, fit
         from septet.train.ranks import gather
         from septet.train.runtime import seed_all, settle
@@ -213,6 +214,7 @@ class Pretrain(Step):
         }
         _tell(work, self, start, dial, facts, plan)
 
+        check_fits(type(self).model_fields, model, objective, stream, plan, settled)
         watched = held_rows[:: max(1, math.ceil(len(held_rows) / WATCHED_ROWS))]
         done = fit(model, objective, stream, plan, work=work, held_out=watched)
         facts |= {
@@ -354,6 +356,73 @@ class Pretrain(Step):
             stop_after=self.stop_after,
             spike=self.spike,
             seed=self.seed,
+        )
+
+    def forecast(
+        self, inputs: Mapping[str, Artifact | Step], *, runtime: Runtime, seconds: float = 0.0
+    ) -> Forecast | None:
+        """Return parameters, arithmetic, memory and time; of inputs that are not made yet the sizes that their steps say."""
+        import torch  # with transformers 3 s; the command line does without
+
+        from septet.nn.model import Model
+        from septet.train.estimate import standin
+        from septet.train.estimate.forecast import Known, forecast_training
+        from septet.train.estimate.rows import known_rows
+
+        made = {role: given for role, given in inputs.items() if isinstance(given, Artifact)}
+        notes: list[str] = []
+        if "tokenizer" in made or "continue_from" in made:
+            start = self._start(made)
+        elif "continue_from" in inputs:
+            return Forecast(notes=("the model that is continued is not made yet, so nothing is known of this step.",))
+        else:
+            step = inputs["tokenizer"]
+            size, family = getattr(step, "size", None), getattr(step, "family", None)
+            if size is None or getattr(step, "import_from", None) is not None:
+                return Forecast(notes=("the tokenizer is not made yet and does not say its size; run its step first.",))
+            notes.append(f"the tokenizer is not made yet; {size:,} tokens are assumed, the most that it will have.")
+            tokenizer = standin.tokenizer(size, family or "none")
+            fitting = self._fitting(self.family, self.family.architecture)
+            start = Start(self.family, fitting, tokenizer, self.derive(len(tokenizer)), None)
+        dial, objective = start.dial, start.objective
+        if "packed" in made:
+            dial = self._ready(dial, made, objective)[0]
+        elif "packed" in inputs:
+            dial = dial.with_(context=int(getattr(inputs["packed"], "context", dial.context)) + objective.around)
+        packed = known_rows(made, start.tokenizer, dial, objective) if "tokenizer" in made or start.folder else None
+        if packed is None and self.tokens is None:
+            notes.append(f"the length is what the depth derives; a small corpus is passed {MOST_EPOCHS} times at most.")
+        elif packed is not None and self.tokens is None:
+            dial = dial.with_(tokens=min(dial.tokens, max(dial.batch_tokens, MOST_EPOCHS * packed.targets)))
+        plan = self.plan(dial)
+        with torch.device("meta"):
+            if start.folder is None:
+                start.tokenizer.model_max_length = dial.context
+                module = self.family.build(self.family.config(dial, start.tokenizer), pairs=objective.pairs)
+            else:
+                from transformers import AutoConfig
+
+                from septet.nn.architecture import architecture_of, from_config
+
+                config = AutoConfig.from_pretrained(str(start.folder), local_files_only=True, trust_remote_code=False)
+                module = from_config(config, architecture_of(config), pairs=objective.pairs)
+        known = Known(None)
+        if packed is not None:
+            used = packed.used(plan.steps, max(1, round(dial.batch_tokens / dial.context)), self.seed)
+            known = Known(used, packed.text, min(packed.held_out, WATCHED_ROWS))
+        if packed is None or objective.kind != "causal-lm":
+            notes.append("tokens are positions; the padding at the end of rows is not taken off.")
+        return forecast_training(
+            self,
+            Model(module, start.tokenizer),
+            objective,
+            dial,
+            plan,
+            known,
+            inputs={role: artifact.path for role, artifact in made.items()},
+            runtime=runtime,
+            seconds=seconds,
+            notes=notes,
         )
 
 
