@@ -269,9 +269,9 @@ class _Run:
         for batch in window:
             for name, weight in batch.weights.items():
                 totals[name] = totals.get(name, 0.0) + weight
-        counts = self.ranks.sum({**totals, _TOKENS: float(sum(batch.tokens for batch in window))})
-        tokens = int(counts.pop(_TOKENS))
-        totals = counts
+        # over all ranks, before any of them divides by it
+        totals = self.ranks.sum({**totals, _TOKENS: float(sum(batch.tokens for batch in window))})
+        tokens = int(totals.pop(_TOKENS))
         sums, watched = self._backward(window, totals)
         norm = self._clip()
         # the only time in a step that the host waits for the device
