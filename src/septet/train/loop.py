@@ -585,8 +585,8 @@ class _Run:
         if kept is None:
             return
         run, size = kept.values["run"], self.ranks.size
-        as_before = run["threads"] == self.settled.threads or run["ranks"] != size
-        if run["identity"] != self._identity() or not as_before:
+        # other threads change the bits of one process; with another number of ranks they change anyway, and that is told below
+        if run["identity"] != self._identity() or (run["threads"] != self.settled.threads and run["ranks"] == size):
             self.work.log(
                 "The checkpoint was made with other settings, threads or versions; starting again from the beginning."
             )
