@@ -85,6 +85,7 @@ def test_events_and_facts_come_back(tmp_path, store):
     assert listen.texts() == ["2 ranks train together."]
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_takes_all_back_to_the_checkpoint(tmp_path, store):
     listen = Listen()
     more = ", at: 7, how: dies"
@@ -96,6 +97,7 @@ def test_a_rank_that_dies_takes_all_back_to_the_checkpoint(tmp_path, store):
     assert done == list(range(1, 13)), "it went on at the eighth number"
 
 
+@pytest.mark.slow
 def test_restarts_have_an_end(tmp_path, store):
     more = ", at: 2, how: bug, times: 9"
     words = "(?s)lost 2 times while making 'ring'.*--restarts 1.*rank 1 on .*our own mistake.*ranks.log"
@@ -115,6 +117,7 @@ def test_an_error_for_people_is_not_tried_again(tmp_path, store):
 SLOW = ", work_per_number: 3000000"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_stopped_at_a_safe_point_or_killed(tmp_path, store, how):
     """Ctrl-C of the run: the ranks stop together, after saving; and a killed run leaves no rank behind."""

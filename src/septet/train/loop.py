@@ -271,9 +271,9 @@ class _Run:
         for batch in window:
             for name, weight in batch.weights.items():
                 totals[name] = totals.get(name, 0.0) + weight
-        counts = self.ranks.sum({**totals, _TOKENS: float(sum(batch.tokens for batch in window))})
-        tokens = int(counts.pop(_TOKENS))
-        totals = counts
+        # over all ranks, before any of them divides by it
+        totals = self.ranks.sum({**totals, _TOKENS: float(sum(batch.tokens for batch in window))})
+        tokens = int(totals.pop(_TOKENS))
         sums, watched = self._backward(window, totals)
         norm = self._clip()
         # the only time in a step that the host waits for the device
@@ -590,8 +590,8 @@ class _Run:
         if kept is None:
             return
         run, size = kept.values["run"], self.ranks.size
-        as_before = run["threads"] == self.settled.threads or run["ranks"] != size
-        if run["identity"] != self._identity() or not as_before:
+        # other threads change the bits of one process; with another number of ranks they change anyway, and that is told below
+        if run["identity"] != self._identity() or (run["threads"] != self.settled.threads and run["ranks"] == size):
             self.work.log(
                 "The checkpoint was made with other settings, threads or versions; starting again from the beginning."
             )
