@@ -111,7 +111,7 @@ def write_page(compared: Compared, out: Path) -> Path:
     body.append(
         tag("section", tag("h2", "Figures"), table(head, figures, "What each training measured", numbers=numbers))
     )
-    return put(document(f"Comparison: {', '.join(compared.names)}", *body, *charts), out)
+    return put(document(f"Comparison: {', '.join(compared.names)}", tag("main", *body, *charts)), out)
 
 
 def put(page: str, out: Path) -> Path:

@@ -30,7 +30,7 @@ from septet.ops.report.html import Markup, document, table, tag
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Best", "Law", "Point", "Scaling", "point_of", "scale", "short", "write_page"]
+__all__ = ["Best", "Law", "Point", "Scaling", "constants", "fit_points", "point_of", "scale", "short", "write_page"]
 
 DELTA = 1e-3
 """Where the Huber loss turns from square to straight, in nats of the log of the loss; the paper's."""
@@ -275,12 +275,16 @@ def _warnings(points: Sequence[Point], law: Law, intervals: dict[str, tuple[floa
     sizes, lengths = [p.parameters for p in points], [p.tokens for p in points]
     for name, values in (("parameters", sizes), ("tokens", lengths)):
         span = max(values) / min(values)
-        if span < SPAN:
+        if span < 0.98 * SPAN:  # whole steps make 8,192 and 32,768 tokens not quite a factor of 4
             found.append(
                 f"The {name} span a factor of {number(span)}; below {SPAN:g} their exponent is not determined."
             )
     if abs(float(np.corrcoef(np.log(sizes), np.log(lengths))[0, 1])) > 0.95:
         found.append("Larger models saw more tokens in nearly one proportion: the two exponents cannot be told apart.")
+    if 0.01 * min(p.loss for p in points) > law.E:
+        found.append(
+            "E is nought: the losses are still too far from their floor to tell where it lies. Do not extrapolate far."
+        )
     for name in ("alpha", "beta"):
         value, (low, high) = getattr(law, name), intervals[name]
         if value < 0.01 or value > MOST_EXPONENT - 0.01:
@@ -304,13 +308,21 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
+def constants(found: Scaling) -> list[list[str]]:
+    """Return rows of a constant's name, value and interval."""
+
+    def said(value: float) -> str:
+        return number(value) if value < 1e6 else f"{value:.1e}"
+
+    return [
+        [name, said(getattr(found.law, name)), f"{said(low)} to {said(high)}"]
+        for name, (low, high) in found.intervals.items()
+    ]
+
+
 def write_page(found: Scaling, out: Path) -> Path:
     """Write the law as one HTML page that needs nothing else."""
     law, points = found.law, found.points
-    constants = [
-        [name, number(getattr(law, name)), f"{number(low)} to {number(high)}"]
-        for name, (low, high) in found.intervals.items()
-    ]
     best = [
         [
             short(b.flops),
@@ -333,7 +345,7 @@ def write_page(found: Scaling, out: Path) -> Path:
         tag(
             "section",
             tag("h2", "L = E + A / N^alpha + B / D^beta"),
-            table(head, constants, "Nats a token", numbers={1, 2}),
+            table(head, constants(found), "Nats a token", numbers={1, 2}),
         )
     )
     body += [
@@ -352,15 +364,15 @@ def write_page(found: Scaling, out: Path) -> Path:
             table(head, runs, "Parameters without embeddings; held-out loss", numbers={1, 2, 3, 4}),
         )
     )
-    return put(document("Scaling law", *body), out)
+    return put(document("Scaling law", tag("main", *body)), out)
 
 
 def _range(interval: tuple[float, float]) -> str:
     return f"{short(interval[0])} to {short(interval[1])}"
 
 
-def _chart(found: Scaling, x: str, by: str, most: int = 6) -> Markup:
-    """Draw the runs as dots and the law as lines: a colour for each value of `by`, at most six of them, evenly chosen."""
+def _chart(found: Scaling, x: str, by: str, most: int = 4) -> Markup:
+    """Draw the runs as dots and the law as lines: a colour for each value of `by`, at most four of them, evenly chosen."""
     values = sorted({getattr(p, by) for p in found.points})
     if len(values) > most:
         values = [values[round(place * (len(values) - 1) / (most - 1))] for place in range(most)]
@@ -368,9 +380,9 @@ def _chart(found: Scaling, x: str, by: str, most: int = 6) -> Markup:
     low, high = math.log(min(xs)), math.log(max(xs))
     grid = [math.exp(low + (high - low) * place / 40) for place in range(41)]
     lines = []
-    for value, style in zip(values, "abcdef", strict=False):
+    for value, style in zip(values, "abcd", strict=False):
         dots = sorted((getattr(p, x), p.loss) for p in found.points if getattr(p, by) == value)
-        lines.append(Curve(short(value), dots, style, joined=False))
+        lines.append(Curve(f"{short(value)} {by}:", dots, style, joined=False))
         lines.append(Curve("", [(at, found.law.loss(**{x: at, by: value})) for at in grid], style))
     return curves(
         lines, title=f"Loss against {x}, by {by}", x=x, y="nats a token", width=960, height=380, logarithmic=True

@@ -142,7 +142,7 @@ def write_page(sweep: Sweep, out: Path) -> Path:
             body.append(tag("section", tag("h2", f"By {name}"), tag("figure", chart, note)))
     caption = f"Sorted by {sweep.metric}, the {'highest' if sweep.maximize else 'lowest'} first"
     body.append(tag("section", tag("h2", "Trials"), table(head, rows, caption, numbers={len(head) - 2, len(head) - 1})))
-    return put(document(f"Sweep {sweep.name}", *body), out)
+    return put(document(f"Sweep {sweep.name}", tag("main", *body)), out)
 
 
 def _spans(sweep: Sweep, name: str) -> list[Span]:

@@ -31,7 +31,7 @@ def command(
     """Fit L = E + A / N^alpha + B / D^beta to pre-trained MODELS, by name or id."""
     from septet.cli.tables import table
     from septet.ops.report.charts import number
-    from septet.ops.scaling import scale, short, write_page
+    from septet.ops.scaling import constants, scale, short, write_page
     from septet.ops.sweeps import Sweep
 
     if any(not budget > 0 for budget in flops):
@@ -41,17 +41,13 @@ def command(
         named += Sweep.load(settings.store, sweep).artifacts(settings.store)
     unique = {artifact.id: (name, artifact) for name, artifact in named}  # the same model twice is one run
     found = scale(list(unique.values()), budgets=flops, draws=draws, seed=seed)
-    constants = [
-        [name, number(getattr(found.law, name)), f"{number(low)} to {number(high)}"]
-        for name, (low, high) in found.intervals.items()
-    ]
     budgets = [
         [short(b.flops), short(b.parameters), " to ".join(map(short, b.parameters_interval)), short(b.tokens),
          " to ".join(map(short, b.tokens_interval)), number(b.loss)]
         for b in found.best
     ]  # fmt: skip
     text = f"{len(found.points)} runs: L(N, D) = E + A / N^alpha + B / D^beta, in nats a token\n\n"
-    text += table(["constant", "value", "95 % interval"], constants, right={1, 2})
+    text += table(["constant", "value", "95 % interval"], constants(found), right={1, 2})
     head = ["FLOPs", "parameters", "95 % interval", "tokens", "95 % interval", "loss"]
     text += "\n\nBest use of a budget (C = 6 N D; parameters without embeddings):\n" + table(
         head, budgets, right=set(range(6))

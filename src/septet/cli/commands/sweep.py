@@ -87,10 +87,10 @@ def _ranked(sweep: Sweep) -> str:
     from septet.ops.sweeps import brief
 
     head = ["trial", *sweep.over, sweep.metric, "seconds"]
-    rows = [
-        [trial.name, *map(brief, trial.settings.values()), "–" if trial.value is None else number(trial.value, 4), said(trial.seconds)]
-        for trial in sweep.ranked()
-    ]  # fmt: skip
+    rows = []
+    for trial in sweep.ranked():
+        value = "–" if trial.value is None else number(trial.value, 4)
+        rows.append([trial.name, *map(brief, trial.settings.values()), value, said(trial.seconds)])
     text = table(head, rows, right={len(head) - 2, len(head) - 1})
     failed = [f"\n  {trial.name} failed: {trial.reason}" for trial in sweep.trials if trial.value is None]
     return text + "".join(failed)
