@@ -20,7 +20,7 @@ from septet.core.step import Step
 from septet.ops.report.charts import Curve, curves, number
 from septet.ops.report.html import Markup, document, table, tag
 
-__all__ = ["Compared", "compare", "flat", "said", "write_page"]
+__all__ = ["Compared", "compare", "flat", "put", "said", "write_page"]
 
 STYLES = "abcdef"
 FIGURES = ("parameters", "tokens", "steps", "tokens_per_second", "seconds", "loss", "held_out_loss")
@@ -111,7 +111,11 @@ def write_page(compared: Compared, out: Path) -> Path:
     body.append(
         tag("section", tag("h2", "Figures"), table(head, figures, "What each training measured", numbers=numbers))
     )
-    page = document(f"Comparison: {', '.join(compared.names)}", *body, *charts)
+    return put(document(f"Comparison: {', '.join(compared.names)}", tag("main", *body, *charts)), out)
+
+
+def put(page: str, out: Path) -> Path:
+    """Write a page in one go, so that nobody reads half of it."""
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     temporary.write_text(page, encoding="utf-8")
     os.replace(temporary, out)

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from septet.ops.report.html import Markup, tag
 
-__all__ = ["Curve", "Span", "curves", "decimal", "number", "size_text", "spans", "ticks"]
+__all__ = ["Curve", "Span", "curves", "decimal", "number", "powers", "size_text", "spans", "ticks"]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A named line: points (x, y) by rising x. `style` is a class of the style sheet; dots are drawn where there are few."""
+    """A named line: points (x, y) by rising x. `style` is a class of the style sheet; dots are drawn where there are few.
+
+    Without a name it is not in the legend; not `joined`, it is dots alone.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
     style: str
+    joined: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +79,43 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(step * k, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def curves(lines: Sequence[Curve], *, title: str, x: str, y: str, width: int = 480, height: int = 270) -> Markup:
-    """Return lines over labelled axes, each named at its end."""
-    drawn = [Curve(line.name, _thin(line.points), line.style) for line in lines if line.points]
+def powers(low: float, high: float) -> list[float]:
+    """Return the numbers 1, 2 and 5 times a power of ten within [low, high], for an axis of logarithms.
+
+    >>> powers(90, 1000)
+    [100.0, 200.0, 500.0, 1000.0]
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    found = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
+    return [value for value in found if low * 0.999 <= value <= high * 1.001]
+
+
+def curves(
+    lines: Sequence[Curve],
+    *,
+    title: str,
+    x: str,
+    y: str,
+    width: int = 480,
+    height: int = 270,
+    logarithmic: bool = False,
+) -> Markup:
+    """Return lines over labelled axes, each named at its end. logarithmic: the axis across, whose values are then positive."""
+    drawn = [replace(line, points=_thin(line.points)) for line in lines if line.points]
     if not drawn:
         return tag("p", "No points were recorded.", class_="quiet")
     xs = [px for line in drawn for px, _ in line.points]
     ys = [py for line in drawn for _, py in line.points]
     left, right, top, bottom = 52, 14, 30, 40
-    x0, x1 = min(0.0, min(xs)), max(xs) or 1.0
+    x0, x1 = (min(xs), max(xs)) if logarithmic else (min(0.0, min(xs)), max(xs) or 1.0)
     spread = (max(ys) - min(ys)) or abs(max(ys)) or 1.0
     y0, y1 = min(ys) - 0.06 * spread, max(ys) + 0.06 * spread
     if min(ys) >= 0:
         y0 = max(0.0, y0)
 
     def across(value: float) -> float:
-        return round(left + (value - x0) / ((x1 - x0) or 1) * (width - left - right), 2)
+        share = math.log(value / x0) / (math.log(x1 / x0) or 1) if logarithmic else (value - x0) / ((x1 - x0) or 1)
+        return round(left + share * (width - left - right), 2)
 
     def up(value: float) -> float:
         return round(height - bottom - (value - y0) / (y1 - y0) * (height - top - bottom), 2)
@@ -99,15 +124,16 @@ def curves(lines: Sequence[Curve], *, title: str, x: str, y: str, width: int = 4
     for value in ticks(y0, y1, 4):
         parts.append(tag("line", x1=left, x2=width - right, y1=up(value), y2=up(value), class_="grid"))
         parts.append(tag("text", _short(value), x=left - 8, y=up(value) + 4, class_="tick end"))
-    for value in ticks(x0, x1, 5):
+    for value in powers(x0, x1) if logarithmic else ticks(x0, x1, 5):
         parts.append(tag("text", _short(value), x=across(value), y=height - bottom + 17, class_="tick middle"))
     parts.append(tag("line", x1=left, x2=width - right, y1=height - bottom, y2=height - bottom, class_="axis"))
     parts.append(tag("text", x, x=width - right, y=height - 6, class_="label end"))
     parts.append(tag("text", y, x=left - 44, y=14, class_="label"))
     for line in drawn:
         path = " ".join(f"{'M' if i == 0 else 'L'}{across(px)} {up(py)}" for i, (px, py) in enumerate(line.points))
-        parts.append(tag("path", d=path, class_=f"line {line.style}"))
-        if len(line.points) <= 16:
+        if line.joined:
+            parts.append(tag("path", d=path, class_=f"line {line.style}"))
+        if len(line.points) <= 16 or not line.joined:
             for px, py in line.points:
                 dot = tag(
                     "circle",
@@ -118,7 +144,9 @@ def curves(lines: Sequence[Curve], *, title: str, x: str, y: str, width: int = 4
                 )
                 parts.append(tag("g", dot, class_=f"dots {line.style}"))
     at = width - right
-    for line in reversed(drawn):  # a legend at the top right, each name beside a piece of its line
+    for line in reversed(
+        [line for line in drawn if line.name]
+    ):  # a legend at the top right, each name beside a piece of its line
         text = f"{line.name} {number(line.points[-1][1], 4)}"
         at -= 6.4 * len(text)
         parts.append(tag("text", text, x=round(at, 1), y=14, class_="label"))
