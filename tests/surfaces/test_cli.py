@@ -18,7 +18,9 @@ from septet.cli.main import COMMANDS, STEPS
 from septet.core import registry
 
 GLOBAL = ["--help", "--home", "--json", "--offline", "--verbose", "--version"]
-EXPECTED = "ask chat compare doctor export families gc inspect lineage ls path plan quickstart rm run scaling serve show sweep".split()
+EXPECTED = """
+    ask chat compare doctor export families gc inspect lineage ls path plan quickstart rm run scaling serve show sweep
+""".split()
 
 
 def test_the_commands_are_these():
