@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import child_environment
 from toys.steps.toy_count import ToyCount
 
+from septet.cli.main import main
 from septet.core.errors import ComponentError, RecipeError, SeptetError, Stopped, StoreError
 from septet.launch import sweep as module
 from septet.launch.local import run_recipe
@@ -196,3 +197,23 @@ def test_ctrl_c_stops_the_command_and_the_same_one_goes_on(path, tmp_path):
     content = json.loads((tmp_path / "home" / "sweeps" / "toys" / "sweep.json").read_text())
     assert [trial["value"] for trial in content["trials"]] == [60, 60, 60]
     assert "The best: septet run recipe.yaml --set count.to=60" in done.stdout
+
+
+def test_options_that_could_not_take_effect_are_refused(path, septet):
+    done = septet("sweep", path, "--over", "count.to=1,2", "--metric", "count.numbers", "--trials", "3")
+    assert done.returncode == 2
+    assert "--trials and --seed are for --search optuna" in done.stderr
+
+
+def test_where_no_trial_was_finished_the_command_fails(path, store, monkeypatch, capsys):
+    def broken(self, work, **inputs):
+        raise RuntimeError(f"{self.to} is broken")
+
+    monkeypatch.setattr(ToyCount, "run", broken)
+    arguments = ["sweep", str(path), "--over", "count.to=1,2", "--metric", "count.numbers"]
+    with pytest.raises(SystemExit) as ended:
+        main(["--home", str(store.home), *arguments])
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    assert "No trial of the sweep 'toys' was finished. The first failed: 1 is broken" in told.err
+    assert "toys-002 failed: 2 is broken" in told.out

@@ -74,6 +74,8 @@ def test_the_optimum_of_published_constants():
     size, length = law.optimum(5.76e23)
     assert size == pytest.approx(40e9, rel=0.05)
     assert 6 * size * length == pytest.approx(5.76e23)
+    # the exponents as printed, in two digits, move it by a fifth
+    assert Law(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28).optimum(5.76e23)[0] == pytest.approx(32e9, rel=0.02)
     grown = law.optimum(5.76e24)
     assert math.log10(grown[0] / size) == pytest.approx(0.46, abs=0.006)
     assert math.log10(grown[1] / length) == pytest.approx(0.54, abs=0.006)

@@ -152,7 +152,7 @@ def begin(
         raise ComponentError(f"--name has letters, digits, '-' and '_' and begins with a letter; got '{name}'.")
     base = next(planned.id for planned in plan(recipe, store) if planned.name == step)
     given = {axis.field: axis.given for axis in over}
-    sweep = Sweep(name, str(path), metric, maximize, search, seed if search != "grid" else 0, list(fixed), given, base)
+    sweep = Sweep(name, str(path), metric, maximize, search, seed, list(fixed), given, base)
     if not (Sweep.folder(store, name) / "sweep.json").exists():
         return sweep
     earlier = Sweep.load(store, name)

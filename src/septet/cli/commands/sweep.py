@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @click.option(
     "--search", type=click.Choice(["grid", "optuna"]), default="grid", show_default=True, help="How to choose."
 )
-@click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="Of optuna, in all.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of optuna.")
+@click.option("--trials", type=click.IntRange(1), help="Of optuna, in all; 20 unless given.")
+@click.option("--seed", type=click.IntRange(0), help="Of optuna; 0 unless given.")
 @click.option("--name", help="The sweep's name; by default the recipe's.")
 @click.option("--set", "overrides", multiple=True, metavar="STEP.FIELD=VALUE", help="Override a field of every trial.")
 @machine_options
@@ -40,8 +40,8 @@ def command(
     metric: str,
     maximize: bool,
     search: str,
-    trials: int,
-    seed: int,
+    trials: int | None,
+    seed: int | None,
     name: str | None,
     overrides: tuple[str, ...],
     machine: Machine,
@@ -53,9 +53,19 @@ def command(
 
     if search == "optuna":
         need("optuna", "sweep")  # known before anything is made
+    elif trials is not None or seed is not None:
+        raise click.UsageError("--trials and --seed are for --search optuna; a grid runs every combination once.")
     store, fields = settings.store, axes(over)
     sweep = begin(
-        recipe, store, fields, metric=metric, maximize=maximize, search=search, seed=seed, name=name, fixed=overrides
+        recipe,
+        store,
+        fields,
+        metric=metric,
+        maximize=maximize,
+        search=search,
+        seed=seed or 0,
+        name=name,
+        fixed=overrides,
     )
 
     def make(loaded: Recipe, step: str) -> Artifact:
@@ -65,7 +75,7 @@ def command(
         if not settings.json:
             click.echo(f"\nTrial {trial.number} of {total}, {trial.name}: {', '.join(trial.overrides)}")
 
-    page = run_sweep(sweep, store, fields, make, trials=trials, telling=telling)
+    page = run_sweep(sweep, store, fields, make, trials=trials or 20, telling=telling)
     best = sweep.best()
     if settings.json:
         click.echo(json.dumps(sweep.to_dict(), ensure_ascii=False))  # one line, as the events before it
