@@ -299,11 +299,12 @@ def test_a_file_beside_the_named_one_is_in_the_id(tmp_path: Path):
     assert make_id(step.identity()) != before
 
 
-def test_a_tokenizer_without_an_end_of_text_says_so(tmp_path: Path):
+@pytest.mark.parametrize(("tokens", "told"), [("[PAD]\n[UNK]\nword\n", True), ("[PAD]\n[UNK]\n[SEP]\nword\n", False)])
+def test_a_tokenizer_that_cannot_end_a_text_says_so(tmp_path: Path, tokens: str, told: bool):
     messages: list = []
-    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nword\n")
+    (tmp_path / "vocab.txt").write_text(tokens)
     made(tmp_path, messages, import_from=str(tmp_path / "vocab.txt"))
-    assert any("no end-of-text token" in getattr(event, "text", "") for event in messages)
+    assert any("no token that ends a text" in getattr(event, "text", "") for event in messages) is told
 
 
 def test_fields_without_effect_are_named(tmp_path: Path):

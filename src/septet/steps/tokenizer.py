@@ -171,10 +171,10 @@ class Tokenizer(Step):
                 "tokens_per_word": report["parts"]["train"]["tokens_per_word"],
                 "same_after_decoding": measure.returned / measure.trips if measure.trips else None,
             }
-        if "eos" not in parts.roles:
+        if not {"eos", "sep"} & set(parts.roles):
             work.log(
-                "The tokenizer has no end-of-text token, so 'pretrain' cannot tell where a document ends. A family that has one "
-                f"({', '.join(name for name, family in FAMILIES.items() if 'eos' in family.roles)}) brings it."
+                "The tokenizer has no token that ends a text or separates texts, so 'pretrain' cannot tell where a document ends. "
+                f"Every family brings one: {', '.join(FAMILIES)}."
             )
         work.progress(4, 4, unit="stages")
         return facts
