@@ -25,7 +25,6 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from common import machine, median_ratio, versions, write
-from transformers import TrainingArguments
 
 from septet.core import registry
 from septet.core.step import Runtime, Work
@@ -37,9 +36,9 @@ from septet.train.loop import fit
 from septet.train.objective import Batch, Objective, generators
 from septet.train.plan import Plan
 from septet.train.schedules.constant import Constant
-from train import Marks, Ordered, Rows
+from train import RATE, ROWS, Marks, Ordered, Rows, peer_arguments
 
-VOCABULARY, WIDTH, DEPTH, CONTEXT, ROWS, RATE = 8192, 256, 4, 256, 8, 1e-3
+VOCABULARY, WIDTH, DEPTH, CONTEXT = 8192, 256, 4, 256
 FAMILIES = ("bert", "roberta", "xlnet", "gpt2", "llama", "falcon", "t5", "bart")
 SENTINELS = 100
 
@@ -125,24 +124,7 @@ def run_trainer(family: str, rows: list[Row], steps: int, skip: int, *, compile:
             model, objective.prepare(some, model.tokenizer, generators(len(some), 0, count))
         )
 
-    arguments = TrainingArguments(
-        output_dir=folder,
-        max_steps=steps,
-        per_device_train_batch_size=ROWS,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
-        weight_decay=0.0,
-        adam_beta2=0.95,
-        max_grad_norm=1.0,
-        logging_steps=steps,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        use_cpu=not torch.cuda.is_available(),
-        bf16=bfloat16_is_native(pick_device()),
-        torch_compile=compile,
-    )
+    arguments = peer_arguments(folder, steps, bf16=bfloat16_is_native(pick_device()), compile=compile)
     Ordered(model=model.module, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[marks]).train()
     shutil.rmtree(folder, ignore_errors=True)
     return (len(marks.times) - 1 - skip) * ROWS / (marks.times[-1] - marks.times[skip])

@@ -155,10 +155,9 @@ def collate(rows: list[Row]) -> dict[str, torch.Tensor]:
     }
 
 
-def run_trainer(rows: list[Row], steps: int, skip: int, *, best: bool) -> Run:
-    marks, folder = Marks(), tempfile.mkdtemp()
-    native = bfloat16_is_native(pick_device())
-    arguments = TrainingArguments(
+def peer_arguments(folder: str, steps: int, *, bf16: bool, compile: bool) -> TrainingArguments:
+    """Return the Trainer's settings for the work that ours does: AdamW without decay, clipping 1.0, a constant rate."""
+    return TrainingArguments(
         output_dir=folder,
         max_steps=steps,
         per_device_train_batch_size=ROWS,
@@ -175,9 +174,14 @@ def run_trainer(rows: list[Row], steps: int, skip: int, *, best: bool) -> Run:
         remove_unused_columns=False,
         seed=0,
         use_cpu=not torch.cuda.is_available(),  # bf16 is refused on a processor unless it is asked for by name
-        bf16=best and native,
-        torch_compile=best,
+        bf16=bf16,
+        torch_compile=compile,
     )
+
+
+def run_trainer(rows: list[Row], steps: int, skip: int, *, best: bool) -> Run:
+    marks, folder = Marks(), tempfile.mkdtemp()
+    arguments = peer_arguments(folder, steps, bf16=best and bfloat16_is_native(pick_device()), compile=best)
     trainer = Ordered(model=module(), args=arguments, train_dataset=rows, data_collator=collate, callbacks=[marks])
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -183,7 +183,8 @@ def test_nothing_changed_where_nothing_was_done():
 
 
 def test_a_classifier_reads_the_sentences(tmp_path: Path):
-    linear = pytest.importorskip("septet.data.linear")
+    from septet.data import linear
+
     texts = [f"{a} {b}" for a in ("kind", "vile") for b in ("day", "song", "word", "house", "tree", "dog")]
     trained = linear.train(texts, [text.split()[0] for text in texts], positive="vile")
     trained.classifier.save(tmp_path)

@@ -174,7 +174,8 @@ def test_mistakes_in_the_fields(fields: dict, message: str):
 
 @pytest.fixture
 def toxic(tmp_path: Path) -> Path:
-    linear = pytest.importorskip("septet.data.linear")
+    from septet.data import linear
+
     texts = [f"{a} {b}" for a in ("kind", "vile") for b in ("day", "song", "word", "house", "tree", "dog")]
     linear.train(texts, [text.split()[0] for text in texts], positive="vile").classifier.save(tmp_path)
     return tmp_path
