@@ -144,6 +144,8 @@ def main(args: Sequence[str] | None = None) -> None:
         os.environ.setdefault(name, value)
     # libraries that use names which others renamed: nothing that a user could do anything about
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|nicegui)\b")
+    # its place is torch's, where it calls the model
+    warnings.filterwarnings("ignore", category=FutureWarning, message="`past_key_values` is deprecated")
     arguments = list(sys.argv[1:] if args is None else args)
     try:
         status = septet.main(args=arguments, prog_name="septet", standalone_mode=False)
