@@ -172,7 +172,11 @@ def test_a_cluster_through_its_client_port(tmp_path: Path):
             free.bind(("127.0.0.1", 0))
             ports.append(free.getsockname()[1])
     environment = child_environment(
-        tmp_path, RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32)
+        tmp_path,
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN=secrets.token_hex(32),
+        RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S="120",  # on a busy machine its server needs more than Ray's 30 seconds
     )
     short = tempfile.mkdtemp(prefix="ray")  # the names of its sockets must have fewer than 108 characters
     ray = str(Path(sys.executable).parent / "ray")

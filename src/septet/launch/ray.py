@@ -15,6 +15,7 @@ import logging
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,13 +81,22 @@ class Ray:
                 **quiet,
             )
             return
-        try:
-            ray.init(self.address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise SeptetError(
-                f"No Ray cluster answers at {self.address} ({str(error).splitlines()[0]}). Start one with `ray start --head`; "
-                "where it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or use `--on ray` for one on this machine."
-            ) from None
+        for seconds in (2, 10, None):
+            try:
+                ray.init(self.address, **quiet)
+                return
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+                if "Initialization failure" in said[0] and seconds is not None:
+                    # the cluster is there, but was too slow to start this client's server: it is given a moment
+                    ray.shutdown()
+                    time.sleep(seconds)
+                    continue
+                what = said[0] if len(said) == 1 else f"{said[0].rstrip(':')}: {said[-1]}"
+                raise SeptetError(
+                    f"No Ray cluster answers at {self.address} ({what}). Start one with `ray start --head`; where it wants a "
+                    "token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or use `--on ray` for one on this machine."
+                ) from None
 
 
 def _answers(tasks: Sequence[str]) -> Iterator[str]:
