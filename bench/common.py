@@ -10,12 +10,17 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -40,6 +45,27 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
     }
+
+
+def alone(function: Callable[..., T], *arguments: Any, **environment: str) -> tuple[T, float]:
+    """Run a function in a fresh process, as one program; return its result, and the most memory that it held, in bytes.
+
+    What one program sets up (memory, threads, compiled code) is not the next one's.
+    """
+    kept = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            result = pool.submit(function, *arguments).result()
+            return result, pool.submit(_peak).result()
+    finally:
+        for name, value in kept.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _peak() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(used if sys.platform == "darwin" else 1024 * used)
 
 
 def versions() -> dict[str, str]:

@@ -3,7 +3,9 @@
 Both train the same 13.8 M-parameter Llama from the same first weights on the same packed rows and position ids, with float32
 master weights and AdamW states, clipping 1.0 and a constant rate; the losses must agree within 1e-2 at the last step. Runs of
 ours and of the Trainer alternate; the figure is the median ratio of tokens per second over the pairs, with its interval. The
-first steps (compilation, warm-up) are timed apart. The ceiling is the time that the model's own matrix products take alone.
+first steps (compilation, warm-up) are timed apart. Each run is a process of its own, with the environment that its users have:
+ours with what `septet` sets, the Trainer's with what is there. The ceiling is the time that the model's own matrix products take
+alone; the median of three measurements, before, between and after the pairs.
 
 What it is not: a benchmark of models; the loss only shows that both did the same.
 
@@ -13,23 +15,23 @@ What it is not: a benchmark of models; the loss only shows that both did the sam
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import shutil
 import statistics
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from common import machine, median_ratio, versions, write
+from common import alone, machine, median_ratio, versions, write
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
+from septet.cli.main import ENVIRONMENT
 from septet.core.step import Runtime, Work
 from septet.data.packing import IGNORE, Row, Sample, pack
 from septet.nn.device import bfloat16_is_native, pick_device
@@ -89,6 +91,7 @@ class Run:
     first_seconds: float
     tokens_per_second: float
     loss: float
+    peak_megabytes: float = 0.0
 
 
 class Rows:
@@ -189,7 +192,7 @@ def run_trainer(rows: list[Row], steps: int, skip: int, *, best: bool) -> Run:
     return figures("trainer, best" if best else "trainer, default", marks.times, rows, losses[-1], skip)
 
 
-def ceiling(seconds: float = 0.4) -> dict[str, Any]:
+def ceiling(seconds: float) -> dict[str, Any]:
     """Time every matrix product of one step (forward, and the two of the backward pass) by itself, best of several."""
     tokens = CONTEXT * ROWS
     shapes = [("attention", WIDTH, WIDTH, 4 * LAYERS), ("gate and up", WIDTH, INNER, 2 * LAYERS)]
@@ -214,6 +217,21 @@ def ceiling(seconds: float = 0.4) -> dict[str, Any]:
     return found
 
 
+ARMS = {
+    "ours": lambda *work: run_ours(*work, compile=False),
+    "ours, compiled": lambda *work: run_ours(*work, compile=True),
+    "trainer, default": lambda *work: run_trainer(*work, best=False),
+    "trainer, best": lambda *work: run_trainer(*work, best=True),
+}
+
+
+def run_arm(name: str, steps: int, skip: int, threads: int) -> Run:
+    """One run, in this process."""
+    if threads:
+        torch.set_num_threads(threads)
+    return ARMS[name](packed_rows(steps * ROWS), steps, skip)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=7)
@@ -224,26 +242,22 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two pairs of eight steps: does it run?")
     options = parser.parse_args()
     pairs, steps, skip = (2, 8, 3) if options.quick else (options.pairs, options.steps, 5)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     compile = not options.no_compile and shutil.which("c++") is not None
     kept = tempfile.TemporaryDirectory()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = kept.name  # so that the first compilation is from nothing
-    rows = packed_rows(steps * ROWS)
     facts = machine()
-    arms = {"ours": lambda: run_ours(rows, steps, skip, compile=False)}
-    if compile:
-        arms["ours, compiled"] = lambda: run_ours(rows, steps, skip, compile=True)
-    if options.peer in ("default", "both"):
-        arms["trainer, default"] = lambda: run_trainer(rows, steps, skip, best=False)
-    if options.peer in ("best", "both") and compile:
-        arms["trainer, best"] = lambda: run_trainer(rows, steps, skip, best=True)
+    arms = [name for name in ARMS if compile or not ("compiled" in name or "best" in name)]
+    arms = [name for name in arms if "ours" in name or options.peer in ("both", name.removeprefix("trainer, "))]
     runs: list[Run] = []
+    roofs: list[dict[str, Any]] = []
     for pair in range(pairs):
+        if pair in (0, pairs // 2, pairs - 1):
+            roofs.append(alone(ceiling, 0.1 if options.quick else 0.4)[0])
         # every other pair goes the other way round, so that a slow drift of the machine cancels
-        for name in list(arms) if pair % 2 == 0 else list(reversed(arms)):
-            runs.append(arms[name]())
-            gc.collect()
+        for name in arms if pair % 2 == 0 else reversed(arms):
+            environment = ENVIRONMENT if name.startswith("ours") else {}
+            run, peak = alone(run_arm, name, steps, skip, options.threads, **environment)
+            runs.append(replace(run, peak_megabytes=peak / 1e6))
             print(json.dumps({"pair": pair, **asdict(runs[-1])}), flush=True)
     speeds = {name: [run.tokens_per_second for run in runs if run.arm == name] for name in arms}
     losses = [run.loss for run in runs]
@@ -254,7 +268,9 @@ def main() -> None:
         for theirs in arms
         if theirs.startswith("trainer")
     }
-    roof = ceiling(0.1 if options.quick else 0.4)
+    roof = {
+        kind: {key: statistics.median(each[kind][key] for each in roofs) for key in roofs[0][kind]} for kind in roofs[0]
+    }
     fractions = {
         name: statistics.median(values)
         / roof["float32" if name == "trainer, default" else "bfloat16"]["tokens_per_second"]
@@ -268,6 +284,7 @@ def main() -> None:
             "first steps, s": next(run.first_seconds for run in runs if run.arm == name),
             "again, s": statistics.median([run.first_seconds for run in runs if run.arm == name][1:]),
             "of the matrix ceiling": fractions[name],
+            "peak memory, MB": statistics.median(run.peak_megabytes for run in runs if run.arm == name),
         }
         for name, values in speeds.items()
     ]

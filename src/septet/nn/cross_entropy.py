@@ -17,6 +17,7 @@ What it is not: a module. The head's weight belongs to the model.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import e, log2
 from typing import Any
 
 import torch
@@ -25,7 +26,10 @@ from torch import Tensor
 __all__ = ["CHUNK", "nll_each", "nll_sum"]
 
 CHUNK = 1024
-"""Positions whose logits exist at one time: [1024, 4096] in float32 is 16 MiB."""
+"""Positions whose logits, or gradients of logits, exist at one time, in the type of the hidden states."""
+TILE = 1 << 20
+"""Logits that are float32 at one time on a processor: 4 MiB, so that the softmax works in its cache."""
+LOG2_E = log2(e)
 
 
 def nll_sum(
@@ -57,22 +61,41 @@ def _chunks(count: int) -> Iterator[slice]:
     return (slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK))
 
 
-def _chunk_nll(
-    hidden_CD: Tensor, head_VD: Tensor, labels_C: Tensor, bias_V: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (nll [C], logits [C, V], log of the partition sum [C, 1]), all float32."""
-    logits_CV = (hidden_CD @ head_VD.T).float()
-    if bias_V is not None:
-        logits_CV += bias_V.float()
-    lse_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
-    return (lse_C1 - logits_CV.gather(1, labels_C[:, None]))[:, 0], logits_CV, lse_C1
+def _chunk(
+    hidden_CD: Tensor,
+    head_VD: Tensor,
+    labels_C: Tensor,
+    bias_V: Tensor | None,
+    *,
+    slopes: bool = False,
+    weights_C: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return nll [C], float32, and the gradient of the logits [C, V] of weights * nll, in the type of the hidden states.
 
+    That gradient is softmax minus the one-hot target; without `slopes` it is empty, [0, V].
 
-def _residual(logits_CV: Tensor, lse_C1: Tensor, labels_C: Tensor) -> Tensor:
-    """Return softmax minus the one-hot target, made in place of the logits."""
-    probs_CV = logits_CV.sub_(lse_C1).exp_()
-    probs_CV[torch.arange(len(labels_C), device=labels_C.device), labels_C] -= 1.0
-    return probs_CV
+    Powers of two instead of exp: on a processor the library behind torch.exp takes up to 15 times as long where a result is too
+    small for float32.
+    """
+    count, size = len(labels_C), len(head_VD)
+    rows = count if hidden_CD.is_cuda else min(count, max(1, TILE // size))
+    nll_C = torch.empty(count, dtype=torch.float32, device=hidden_CD.device)
+    slopes_CV = hidden_CD.new_empty(count if slopes else 0, size)
+    for start in range(0, count, rows):
+        part = slice(start, min(start + rows, count))
+        logits = torch.mm(hidden_CD[part], head_VD.T).float()
+        if bias_V is not None:
+            logits += bias_V.float()
+        target = logits.gather(1, labels_C[part, None])
+        most = logits.amax(dim=1, keepdim=True)
+        powers = logits.sub_(most).mul_(LOG2_E).exp2_()
+        total = powers.sum(dim=1, keepdim=True)
+        nll_C[part] = (total.log() + most - target)[:, 0]
+        if slopes:
+            probs = powers.div_(total)
+            probs.scatter_add_(1, labels_C[part, None], torch.full_like(target, -1.0))
+            slopes_CV[part] = probs if weights_C is None else probs.mul_(weights_C[part, None])
+    return nll_C, slopes_CV
 
 
 class _Gradients:
@@ -93,15 +116,14 @@ class _Gradients:
     def all(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         return self.hidden, self.weight, self.bias
 
-    def add(self, part: slice, probs_CV: Tensor, hidden_CD: Tensor, head_VD: Tensor) -> None:
-        """probs_CV: the gradient of the chunk's logits, float32."""
+    def add(self, part: slice, slopes_CV: Tensor, hidden_CD: Tensor, head_VD: Tensor) -> None:
+        """slopes_CV: the gradient of the chunk's logits."""
         if self.bias is not None:
-            self.bias += probs_CV.sum(dim=0)
-        probs_CV = probs_CV.to(hidden_CD.dtype)
+            self.bias += slopes_CV.sum(dim=0, dtype=torch.float32)
         if self.hidden is not None:
-            torch.mm(probs_CV, head_VD, out=self.hidden[part])
+            torch.mm(slopes_CV, head_VD, out=self.hidden[part])
         if self.weight is not None:
-            self.weight += probs_CV.T @ hidden_CD
+            self.weight += slopes_CV.T @ hidden_CD
 
 
 class _Summed(torch.autograd.Function):
@@ -120,14 +142,13 @@ class _Summed(torch.autograd.Function):
             total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
             grads = _Gradients(hidden_ND, weight_VD, bias_V, wants)
             for part in _chunks(len(labels_N)):
-                nll_C, logits_CV, lse_C1 = _chunk_nll(hidden_ND[part], head_VD, labels_N[part], bias_V)
-                total += (nll_C if weights_N is None else nll_C * weights_N[part]).sum()
-                if not grads.wanted:
-                    continue
-                probs_CV = _residual(logits_CV, lse_C1, labels_N[part])
-                if weights_N is not None:
-                    probs_CV *= weights_N[part, None]
-                grads.add(part, probs_CV, hidden_ND[part], head_VD)
+                weights_C = None if weights_N is None else weights_N[part]
+                nll_C, slopes_CV = _chunk(
+                    hidden_ND[part], head_VD, labels_N[part], bias_V, slopes=grads.wanted, weights_C=weights_C
+                )
+                total += (nll_C if weights_C is None else nll_C * weights_C).sum()
+                if grads.wanted:
+                    grads.add(part, slopes_CV, hidden_ND[part], head_VD)
         ctx.save_for_backward(*grads.all)
         ctx.dtypes = weight_VD.dtype, None if bias_V is None else bias_V.dtype
         return total
@@ -151,7 +172,7 @@ class _Each(torch.autograd.Function):
         with torch.autocast(hidden_ND.device.type, enabled=False):
             head_VD = weight_VD.to(hidden_ND.dtype)
             for part in _chunks(len(labels_N)):
-                nll_N[part] = _chunk_nll(hidden_ND[part], head_VD, labels_N[part], bias_V)[0]
+                nll_N[part] = _chunk(hidden_ND[part], head_VD, labels_N[part], bias_V)[0]
         ctx.save_for_backward(hidden_ND, weight_VD, labels_N, bias_V)
         return nll_N
 
@@ -163,9 +184,10 @@ class _Each(torch.autograd.Function):
             head_VD = weight_VD.to(hidden_ND.dtype)
             found = _Gradients(hidden_ND, weight_VD, bias_V, wants)
             for part in _chunks(len(labels_N)):
-                _, logits_CV, lse_C1 = _chunk_nll(hidden_ND[part], head_VD, labels_N[part], bias_V)
-                probs_CV = _residual(logits_CV, lse_C1, labels_N[part]) * grads[0][part, None]
-                found.add(part, probs_CV, hidden_ND[part], head_VD)
+                _, slopes_CV = _chunk(
+                    hidden_ND[part], head_VD, labels_N[part], bias_V, slopes=True, weights_C=grads[0][part]
+                )
+                found.add(part, slopes_CV, hidden_ND[part], head_VD)
         hidden, weight, bias = found.all
         return (
             hidden,

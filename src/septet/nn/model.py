@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from septet.core.errors import ComponentError
 from septet.nn.architecture import Architecture, architecture_of, block_mask
 from septet.nn.cross_entropy import nll_each, nll_sum
+from septet.nn.packed_attention import takes_documents
 
 __all__ = ["IGNORE", "Model", "Outputs", "VocabularyHead", "longest", "quiet_bars"]
 
@@ -319,16 +320,16 @@ class Model:
         causal = self.architecture == "decoder"
         if "attention_mask" in found or (documents is None and positions is None and prefix is None):
             return found
-        if causal and prefix is None:
-            if positions is None or self.config.model_type in ISOLATING:
-                return found
-            starts = positions == 0
-            if bool((starts.sum(dim=1) <= 1).all()):
-                return found
+        if causal and prefix is None and (positions is None or bool(((positions == 0).sum(dim=1) <= 1).all())):
+            return found  # one document in each row, and what pads it comes after it
         if documents is None:
             documents = torch.ones_like(found["input_ids"]) if positions is None else (positions == 0).cumsum(dim=1)
-        dtype = next(self.module.parameters()).dtype
-        found["attention_mask"] = block_mask(documents, documents, causal=causal, prefix=prefix, dtype=dtype)
+        on_processor = documents.device.type == "cpu"
+        if on_processor and prefix is None and takes_documents(self.config, training=self.module.training):
+            found["attention_mask"] = documents[:, None, None, :]
+        elif not (causal and prefix is None and self.config.model_type in ISOLATING):
+            dtype = next(self.module.parameters()).dtype
+            found["attention_mask"] = block_mask(documents, documents, causal=causal, prefix=prefix, dtype=dtype)
         return found
 
     # -- keeping ----------------------------------------------------------------------------------------------------

@@ -20,11 +20,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from septet.train.ranks import whole
@@ -32,6 +31,10 @@ from septet.train.ranks import whole
 __all__ = ["Checkpoint", "Keeper"]
 
 _HEADER, _HASH = "septet", "sha256"
+_DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
+    torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -39,22 +42,23 @@ class Checkpoint:
     """Tensors by flat name, and JSON values.
 
     Tensors that are split over ranks are put in whole, so a checkpoint is the same for any number of them. All ranks must put;
-    `holds` is False on those that only give their part.
+    `holds` is False on those that only give their part. copies: False where nothing changes until it is written.
     """
 
     holds: bool = True
+    copies: bool = True
     tensors: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
 
     def put(self, prefix: str, tensors: dict[str, Tensor], values: dict[str, Any] | None = None) -> None:
-        """Add a group under a prefix: copies, so that training may go on while they are written."""
+        """Add a group under a prefix: copies, so that training may go on while they are written, unless it does not."""
         for name, tensor in tensors.items():
             found = whole(tensor.detach())
             if self.holds:
                 # one tensor at a time leaves the device
-                self.tensors[f"{prefix}/{name}"] = (
-                    found.clone() if found.device.type == "cpu" else found.cpu()
-                ).contiguous()
+                kept = found.cpu().contiguous()
+                same = kept.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr() and kept.numel() > 0
+                self.tensors[f"{prefix}/{name}"] = kept.clone() if same and self.copies else kept
         self.values[prefix] = values or {}
 
     def take(self, prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -68,10 +72,9 @@ class Checkpoint:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
         text = json.dumps(self.values, allow_nan=True)
-        content = save(self.tensors, metadata={_HEADER: text, _HASH: _digest(self.tensors, text)})
         try:
             with temporary.open("wb") as file:
-                file.write(content)
+                self._write_safetensors(file, {_HEADER: text, _HASH: _digest(self.tensors, text)})
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -82,6 +85,23 @@ class Checkpoint:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def _write_safetensors(self, file: BinaryIO, metadata: dict[str, str]) -> None:
+        """Write the format of safetensors from where the tensors lie; its own `save` holds all of them a second time."""
+        # larger elements first, as safetensors itself does, so that every tensor begins at a multiple of its elements' size
+        names = sorted(self.tensors, key=lambda name: (-self.tensors[name].element_size(), name))
+        header: dict[str, Any] = {"__metadata__": metadata}
+        end = 0
+        for name in names:
+            tensor, start = self.tensors[name], end
+            end += tensor.numel() * tensor.element_size()
+            header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        content = json.dumps(header).encode()
+        content += b" " * (-len(content) % 8)
+        file.write(len(content).to_bytes(8, "little") + content)
+        for name in names:
+            if self.tensors[name].numel():
+                file.write(_bytes(self.tensors[name]))
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint | None:
@@ -105,8 +125,12 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
         tensor = tensors[name]
         found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         if tensor.numel():
-            found.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+            found.update(_bytes(tensor))
     return found.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.contiguous().flatten().view(torch.uint8).numpy().data
 
 
 class Keeper:

@@ -35,6 +35,7 @@ from septet.core.errors import ComponentError, SeptetError, Stopped
 from septet.core.protocols import Ranks
 from septet.core.step import Work
 from septet.data.batches import Stream
+from septet.nn.memory import give_back
 from septet.nn.model import Model
 from septet.train import optim
 from septet.train.checkpoint import Checkpoint, Keeper
@@ -261,6 +262,7 @@ class _Run:
         if self.in_a_row >= plan.patience or (self.in_a_row and not self.recent):
             raise self._diverged()
         self._finish()
+        give_back()
         seconds = time.perf_counter() - began
         return self._report(seconds, (self.tokens - tokens_before) / max(seconds, 1e-9))
 
@@ -556,7 +558,7 @@ class _Run:
     def _save(self, *, anchor: bool = False, now: bool = False) -> None:
         if self.saved_at == self.step and (not now or self.ranks.agree(self.keeper.wait())):
             return
-        kept = Checkpoint(holds=self.ranks.is_first)
+        kept = Checkpoint(holds=self.ranks.is_first, copies=not now)
         kept.put("weights", {name: p.detach() for name, p in self.parameters.items()})
         kept.put("average", self.average)
         kept.put("best", self.best)

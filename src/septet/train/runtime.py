@@ -20,6 +20,7 @@ from septet.core.errors import ComponentError
 from septet.core.protocols import Ranks
 from septet.core.step import Runtime
 from septet.nn.device import bfloat16_is_native, pick_device
+from septet.nn.memory import keep_freed
 from septet.train.ranks import Alone
 
 __all__ = ["Settled", "random_state", "restore_random", "seed_all", "settle"]
@@ -42,13 +43,15 @@ class Settled:
 
 
 def settle(runtime: Runtime, *, precision: str = "auto") -> Settled:
-    """Choose the device and the computing type, and set torch's threads."""
+    """Choose the device and the computing type, and set torch's threads and how memory is kept."""
     ranks = runtime.ranks or Alone()
     device = pick_device(runtime.device)
     if ranks.size > 1 and device.type == "mps":
         device = torch.device("cpu")  # Gloo and NCCL know nothing of Apple GPUs
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
+    if device.type == "cpu":
+        keep_freed()
     native = bfloat16_is_native(device)
     if precision in ("bfloat16", "float16") and device.type == "mps":
         raise ComponentError(f"precision '{precision}' is not supported on Apple GPUs here; use 'auto' or 'float32'.")

@@ -37,6 +37,7 @@ from septet.train.plan import Plan
 
 if TYPE_CHECKING:
     from septet.nn.model import Model
+from septet.nn.packed_attention import takes_documents
 
 __all__ = ["LIBRARIES", "Known", "forecast_training"]
 
@@ -95,7 +96,7 @@ def forecast_training(
         weights=4.0 * counts.parameters,
         gradients=4.0 * counts.trainable,
         states=states,
-        activations=_activations(model, batch.inputs, notes) * micro / sample,
+        activations=_activations(model, batch.inputs, notes, device=device.type) * micro / sample,
         head=head_bytes(labels, int(config.vocab_size), int(config.hidden_size), CHUNK),
         rows=micro,
         context=dial.context,
@@ -166,14 +167,21 @@ def forecast_training(
     )
 
 
-def _activations(model: Model, inputs: dict[str, torch.Tensor], notes: list[str]) -> float:
-    """Return the bytes that a forward pass keeps, asked of the model without weights; 0 with a note where it cannot be asked."""
+def _activations(model: Model, inputs: dict[str, torch.Tensor], notes: list[str], *, device: str) -> float:
+    """Return the bytes that a forward pass keeps, asked of the model without weights; 0 with a note where it cannot be asked.
+
+    device: the kind that will compute, "cpu" or another.
+    """
     model.module.train()
     moved = {name: tensor.to("meta") for name, tensor in inputs.items()}
     if model.architecture == "decoder":
         # whether rows hold several documents is asked of the values, and there are none: with an explicit mask nothing is asked
         rows, length = moved["input_ids"].shape
-        moved = {"input_ids": moved["input_ids"], "attention_mask": torch.zeros(rows, 1, length, length, device="meta")}
+        if device == "cpu" and takes_documents(model.config, training=True):
+            mask = torch.ones(rows, 1, 1, length, dtype=torch.int64, device="meta")
+        else:
+            mask = torch.zeros(rows, 1, length, length, device="meta")
+        moved = {"input_ids": moved["input_ids"], "attention_mask": mask}
     try:
         return float(saved_bytes(model, moved))
     except (RuntimeError, NotImplementedError):
