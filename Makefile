@@ -54,7 +54,7 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev
-	@$(BIN)/python bench/$(patsubst tokenize,tokenizer,$(BENCH)).py $(ARGS)  # a file tokenize.py would hide the module of that name
+	@$(BIN)/python bench/$(subst -,_,$(patsubst tokenize,tokenizer,$(BENCH))).py $(ARGS)  # a file tokenize.py would hide the module of that name
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

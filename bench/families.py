@@ -3,7 +3,7 @@
 Depth 4, width 256, a vocabulary of 8,192, context 256, 8 rows a step; AdamW, clipping 1.0, a constant rate, bfloat16 where it is
 native, float32 weights. Rows hold one text each, as long as the row, so that the Trainer needs no mask between documents; both
 sides make their batches with the same code (the Trainer in its collator, as its users do). Each side runs as it is and compiled;
-its best is what is compared, in alternating rounds. The first steps are left out.
+its best is what is compared, in alternating rounds, each run in a process of its own. The first steps are left out.
 
 What it is not: a benchmark of packing; with short documents the Trainer would see padding or neighbours besides.
 
@@ -13,19 +13,20 @@ What it is not: a benchmark of packing; with short documents the Trainer would s
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import shutil
 import statistics
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
-from common import machine, median_ratio, versions, write
+from common import alone, machine, median_ratio, versions, write
 
+from septet.cli.main import ENVIRONMENT
 from septet.core import registry
 from septet.core.step import Runtime, Work
 from septet.data.packing import Row, pack, text_sample
@@ -87,6 +88,20 @@ def rows_of(objective: Objective, count: int) -> list[Row]:
     return pack([text_sample(text.tolist(), separator=1) for text in texts], room, pad=0)[0]
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run."""
+
+    rows_per_second: float
+    peak_megabytes: float
+
+
+def run_arm(arm: str, family: str, steps: int, skip: int) -> float:
+    """One run, in this process; rows a second."""
+    side = run_ours if arm.startswith("ours") else run_trainer
+    return side(family, rows_of(made(family)[1], steps * ROWS), steps, skip, compile=arm.endswith("compiled"))
+
+
 def run_ours(family: str, rows: list[Row], steps: int, skip: int, *, compile: bool) -> float:
     """Return rows a second."""
     marks: list[float] = []
@@ -140,49 +155,49 @@ def main() -> None:
     pairs, steps, skip = (1, 6, 2) if options.quick else (options.pairs, options.steps, 6)
     facts = machine()
     ways = (False,) if options.quick or shutil.which("c++") is None else (False, True)
+    arms = [f"{side}{', compiled' if way else ''}" for side in ("ours", "trainer") for way in ways]
     shown, raw = [], {}
     for family in options.families:
-        _, objective = made(family)
-        rows = rows_of(objective, steps * ROWS)
-        arms = {(side, way): [] for side in (run_ours, run_trainer) for way in ways}
+        found: dict[str, list[Run]] = {arm: [] for arm in arms}
         failed: dict[str, str] = {}
         for pair in range(pairs):
-            for side, way in list(arms) if pair % 2 == 0 else reversed(list(arms)):
-                name = f"{'ours' if side is run_ours else 'trainer'}{', compiled' if way else ''}"
+            for arm in arms if pair % 2 == 0 else reversed(arms):
                 try:
-                    arms[side, way].append(side(family, rows, steps, skip, compile=way))
+                    run, peak = alone(
+                        run_arm, arm, family, steps, skip, **(ENVIRONMENT if arm.startswith("ours") else {})
+                    )
                 except Exception as error:  # a peer that does not compile a family is a result, and the rest goes on
-                    failed[name] = str(error).splitlines()[0][:200]
-                gc.collect()
-                print(
-                    json.dumps(
-                        {"family": family, "pair": pair, "arm": name, "rows a second": (arms[side, way] or [None])[-1]}
-                    ),
-                    flush=True,
-                )
-        whole = {key: values for key, values in arms.items() if len(values) == pairs}
+                    failed[arm] = str(error).splitlines()[0][:200]
+                    continue
+                found[arm].append(Run(run, peak / 1e6))
+                print(json.dumps({"family": family, "pair": pair, "arm": arm, **asdict(found[arm][-1])}), flush=True)
         best = {
-            side: max((v for (s, _), v in whole.items() if s is side), key=statistics.median)
-            for side in (run_ours, run_trainer)
+            side: max(
+                (runs for arm, runs in found.items() if arm.startswith(side) and len(runs) == pairs),
+                key=lambda runs: statistics.median(run.rows_per_second for run in runs),
+            )
+            for side in ("ours", "trainer")
         }
-        ratio = median_ratio(best[run_ours], best[run_trainer])
+        ours, theirs = ([run.rows_per_second for run in best[side]] for side in ("ours", "trainer"))
+        ratio = median_ratio(ours, theirs)
+        objective = made(family)[1].kind
         raw[family] = {
-            "objective": objective.kind,
-            "rows_per_second": {
-                f"{'ours' if s is run_ours else 'trainer'}{', compiled' if w else ''}": v for (s, w), v in arms.items()
-            },
+            "objective": objective,
+            "runs": {arm: [asdict(run) for run in runs] for arm, runs in found.items()},
             "ratio": ratio,
             "failed": failed,
         }
         shown.append(
             {
                 "family": family,
-                "objective": objective.kind,
-                "ours, tokens a second": statistics.median(best[run_ours]) * CONTEXT,
-                "Trainer, tokens a second": statistics.median(best[run_trainer]) * CONTEXT,
+                "objective": objective,
+                "ours, tokens a second": statistics.median(ours) * CONTEXT,
+                "Trainer, tokens a second": statistics.median(theirs) * CONTEXT,
                 "ratio": ratio["ratio"],
                 "low": ratio["low"],
                 "high": ratio["high"],
+                "ours, peak MB": statistics.median(run.peak_megabytes for run in best["ours"]),
+                "Trainer, peak MB": statistics.median(run.peak_megabytes for run in best["trainer"]),
             }
         )
     result = {

@@ -97,12 +97,12 @@ class Run:
 class Rows:
     """The rows in the order given: what both sides train on."""
 
-    def __init__(self, rows: list[Row]) -> None:
-        self.rows, self.place = rows, 0
+    def __init__(self, rows: list[Row], size: int = ROWS) -> None:
+        self.rows, self.size, self.place = rows, size, 0
 
     def next(self) -> list[Row]:
-        self.place += ROWS
-        return self.rows[self.place - ROWS : self.place]
+        self.place += self.size
+        return self.rows[self.place - self.size : self.place]
 
     def state(self) -> dict[str, Any]:
         return {"place": self.place}

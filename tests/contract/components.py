@@ -43,12 +43,16 @@ REQUIRED_TOGETHER = {
     "data.filters/decontaminate": {"datasets": ("$first",)},
     "data.filters/reweight": {"audit": "$first"},
     "data.sources/hub": {"revision": "0" * 40},  # a commit needs no look at the hub
+    "steps/checkpoint": {"hub": "org/name", "revision": "0" * 40},
     "steps/tokenizer": {"corpus": "$first"},
     "steps/pretrain": {"tokenizer": "$first"},
 }
 """Fields without which a component refuses its defaults, by drawer and kind."""
 
-INSTEAD = {"steps/pretrain": {"continue_from": {"tokenizer": None}}}
+INSTEAD = {
+    "steps/pretrain": {"continue_from": {"tokenizer": None}},
+    "steps/checkpoint": {"folder": {"hub": None, "revision": "main"}},
+}
 """Fields that cannot stand together: what must change with a field when that one changes."""
 
 
@@ -169,6 +173,7 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
             ";",
             "c4",
             "wikipedia",
+            "org/other",
             "1" * 40,
         )
     elif isinstance(annotation, type) and issubclass(annotation, Component):

@@ -1,27 +1,34 @@
-"""What the source `hub` needs of the Hugging Face hub: a commit for a name, the files at a commit, and files read in ranges.
+"""What is needed of the Hugging Face hub: a commit for a name, the files at a commit, and files read in ranges or brought here.
 
 `huggingface_hub` makes the requests, so its settings hold: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE. What it cannot do is said in
 words for people. Nothing is written to its cache.
 
-What it is not: a downloader. Bytes are read as they are needed, 4 MiB at a time.
+Bytes are read as they are needed, 4 MiB at a time.
+
+What it is not: a copy of the hub. Only `bring` keeps a file, where it is told to.
 
     python -m pytest tests/data/test_hub.py
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from septet.core.errors import DataError, OfflineError, SeptetError
 from septet.data.files import PIECE, File
 from septet.data.source import Bad
 
-__all__ = ["HubFile", "Unreachable", "commit_of", "files_of", "is_offline", "open_file"]
+__all__ = ["Entry", "HubFile", "Unreachable", "bring", "commit_of", "entries_of", "files_of", "is_offline", "open_file"]
+
+Kind = Literal["dataset", "model"]
+WORDS: Mapping[str, str] = {"dataset": "data set", "model": "model"}
 
 BLOCK = 4 << 20  # bytes a request
 TIMEOUT = 30  # seconds without an answer; every request is tried again a few times
@@ -47,7 +54,7 @@ def _api() -> Any:
 
 
 @contextmanager
-def _in_words(repo: str) -> Iterator[None]:
+def _in_words(repo: str, kind: Kind = "dataset") -> Iterator[None]:
     """Turn what the client raises into messages for people. Errors: Unreachable; DataError for what the hub refuses."""
     if is_offline():
         raise Unreachable("Offline mode")
@@ -60,15 +67,16 @@ def _in_words(repo: str) -> Iterator[None]:
         raise Unreachable("Offline mode") from None
     except GatedRepoError:
         raise DataError(
-            "The data set asks for consent: accept its terms on its page, and log in with `hf auth login`.", file=repo
+            f"The {WORDS[kind]} asks for consent: accept its terms on its page, and log in with `hf auth login`.",
+            file=repo,
         ) from None
     except RepositoryNotFoundError:
         raise DataError(
-            f"The hub ({_endpoint()}) has no data set of this name, or it is private: then log in with `hf auth login`.",
+            f"The hub ({_endpoint()}) has no {WORDS[kind]} of this name, or it is private: then log in with `hf auth login`.",
             file=repo,
         ) from None
     except RevisionNotFoundError:
-        raise DataError("The data set has no such revision.", file=repo) from None
+        raise DataError(f"The {WORDS[kind]} has no such revision.", file=repo) from None
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status < 500:
@@ -78,38 +86,99 @@ def _in_words(repo: str) -> Iterator[None]:
         raise Unreachable(f"The hub ({_endpoint()}) does not answer ({type(error).__name__})") from None
 
 
-def commit_of(repo: str, revision: str) -> str:
-    """The commit that a branch or tag of a data set means now. Errors: Unreachable, DataError."""
-    with _in_words(repo):
-        sha = _api().dataset_info(repo, revision=revision, timeout=TIMEOUT).sha
+def commit_of(repo: str, revision: str, kind: Kind = "dataset") -> str:
+    """The commit that a branch or tag means now. Errors: Unreachable, DataError."""
+    with _in_words(repo, kind):
+        sha = _api().repo_info(repo, revision=revision, repo_type=kind, timeout=TIMEOUT).sha
     assert sha, f"the hub gave no commit for {repo}"
     return sha
 
 
-def files_of(repo: str, commit: str, folder: str) -> dict[str, int]:
-    """Bytes by path of the files below a folder of a data set, "" for all. Errors: Unreachable, DataError."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of a repository: bytes, and the SHA-256 of a large one."""
+
+    size: int
+    sha256: str | None = None
+
+
+def entries_of(repo: str, commit: str, folder: str, kind: Kind = "dataset") -> dict[str, Entry]:
+    """The files below a folder of a repository by path, "" for all. Errors: Unreachable, DataError."""
     from huggingface_hub import RepoFile
     from huggingface_hub.errors import EntryNotFoundError
 
-    with _in_words(repo):
+    with _in_words(repo, kind):
         try:
-            found = _api().list_repo_tree(repo, folder or None, recursive=True, revision=commit, repo_type="dataset")
-            return {item.path: item.size for item in found if isinstance(item, RepoFile)}
+            found = _api().list_repo_tree(repo, folder or None, recursive=True, revision=commit, repo_type=kind)
+            return {
+                item.path: Entry(item.size, item.lfs.sha256 if item.lfs else None)
+                for item in found
+                if isinstance(item, RepoFile)
+            }
         except EntryNotFoundError:
             return {}
 
 
-def open_file(repo: str, commit: str, path: str) -> io.BufferedReader:
-    """A file of a data set, to be read anywhere. Errors while reading: Unreachable, DataError."""
-    return io.BufferedReader(_Remote(repo, commit, path), buffer_size=BLOCK)
+def files_of(repo: str, commit: str, folder: str) -> dict[str, int]:
+    """Bytes by path of the files below a folder of a data set, "" for all. Errors: Unreachable, DataError."""
+    return {path: entry.size for path, entry in entries_of(repo, commit, folder).items()}
+
+
+def open_file(repo: str, commit: str, path: str, kind: Kind = "dataset") -> io.BufferedReader:
+    """A file of a repository, to be read anywhere. Errors while reading: Unreachable, DataError."""
+    return io.BufferedReader(_Remote(repo, commit, path, kind), buffer_size=BLOCK)
+
+
+def bring(
+    repo: str,
+    commit: str,
+    path: str,
+    entry: Entry,
+    to: Path,
+    *,
+    kind: Kind,
+    told: Callable[[int], None] = lambda n: None,
+) -> None:
+    """Copy a file into a folder, under its path; what an earlier try brought is kept. told: called with the bytes that came.
+
+    Errors: Unreachable, DataError; also where what came is not what the hub says it has.
+    """
+    whole, part = to / path, to / f"{path}.part"
+    if whole.is_file():
+        told(entry.size)
+        return
+    part.parent.mkdir(parents=True, exist_ok=True)
+    have = part.stat().st_size if part.is_file() else 0
+    told(have)
+    with open_file(repo, commit, path, kind) as stream, part.open("ab") as file:
+        stream.seek(have)
+        while have < entry.size and (piece := stream.read(BLOCK)):
+            file.write(piece)
+            have += len(piece)
+            told(len(piece))
+        file.flush()
+        os.fsync(file.fileno())
+    if entry.sha256 is not None:
+        with part.open("rb") as file:
+            right = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+    else:
+        right = have == entry.size
+    if not right:
+        part.unlink()
+        raise DataError(
+            f"What came is not what the hub has ({have} of {entry.size} bytes; or the SHA-256 differs). Run again.",
+            file=path,
+        )
+    part.replace(whole)
 
 
 class _Remote(io.RawIOBase):
-    def __init__(self, repo: str, commit: str, path: str) -> None:
+    def __init__(self, repo: str, commit: str, path: str, kind: Kind) -> None:
         from huggingface_hub import hf_hub_url
 
         self._repo = repo
-        self._url = hf_hub_url(repo, path, repo_type="dataset", revision=commit, endpoint=_endpoint())
+        self._kind: Kind = kind
+        self._url = hf_hub_url(repo, path, repo_type=kind, revision=commit, endpoint=_endpoint())
         self._at = 0
         self._size: int | None = None
 
@@ -139,7 +208,7 @@ class _Remote(io.RawIOBase):
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
         headers = {**build_hf_headers(), "Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
-        with _in_words(self._repo):
+        with _in_words(self._repo, self._kind):
             response = http_backoff("GET", self._url, headers=headers, timeout=TIMEOUT, max_retries=3)
             if response.status_code == 416:  # nothing from there on
                 self._size = start

@@ -317,17 +317,18 @@ class Model:
         positions = found.get("position_ids")
         if positions is not None and self.config.model_type in OFFSET_POSITIONS:
             found["position_ids"] = positions + int(self.config.pad_token_id) + 1
-        causal = self.architecture == "decoder"
         if "attention_mask" in found or (documents is None and positions is None and prefix is None):
             return found
-        if causal and prefix is None and (positions is None or bool(((positions == 0).sum(dim=1) <= 1).all())):
-            return found  # one document in each row, and what pads it comes after it
         if documents is None:
             documents = torch.ones_like(found["input_ids"]) if positions is None else (positions == 0).cumsum(dim=1)
-        on_processor = documents.device.type == "cpu"
-        if on_processor and prefix is None and takes_documents(self.config, training=self.module.training):
+        causal = self.architecture == "decoder"
+        if (
+            prefix is None
+            and documents.device.type == "cpu"
+            and takes_documents(self.config, training=self.module.training)
+        ):
             found["attention_mask"] = documents[:, None, None, :]
-        elif not (causal and prefix is None and self.config.model_type in ISOLATING):
+        elif not (causal and prefix is None and (self.config.model_type in ISOLATING or _one_each(documents))):
             dtype = next(self.module.parameters()).dtype
             found["attention_mask"] = block_mask(documents, documents, causal=causal, prefix=prefix, dtype=dtype)
         return found
@@ -343,3 +344,8 @@ class Model:
         quiet_bars()
         self.module.save_pretrained(str(folder))  # type: ignore[operator]
         self.tokenizer.save_pretrained(str(folder))
+
+
+def _one_each(documents: Tensor) -> bool:
+    """Whether no row holds two documents; the last one may be followed by padding, which a decoder does not look at."""
+    return bool((documents <= 1).all())

@@ -90,8 +90,8 @@ class Objective(Component):
     drawer: ClassVar[str] = "septet.train.objectives"
     fits: ClassVar[frozenset[str]] = frozenset({"decoder"})
     """The architectures that can learn it: decoder, encoder, permuted, encoder-decoder."""
-    learns_from: ClassVar[Literal["text", "conversations", "pairs"]] = "text"
-    """What its rows are: packed rows of text (`pretrain`), conversations (`finetune`), preference pairs (`align`)."""
+    learns_from: ClassVar[Literal["text", "conversations", "pairs", "labels"]] = "text"
+    """What its rows are: packed rows of text, conversations, preference pairs, or texts with labels."""
     pairs: ClassVar[bool] = False
     """True where the model needs BERT's head that judges two segments."""
     partners: ClassVar[bool] = False

@@ -113,7 +113,7 @@ def stack(samples: Sequence[Sample], *, pad: int) -> tuple[dict[str, torch.Tenso
 class Supervised(Objective):
     """Mean negative log-likelihood of the answers' tokens, in nats a token."""
 
-    learns_from: ClassVar[Literal["text", "conversations", "pairs"]] = "conversations"
+    learns_from: ClassVar[Literal["text", "conversations", "pairs", "labels"]] = "conversations"
 
     def prepare(self, rows: Sequence[Sample], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
         """Pack conversations into int64 [B, T]; positions restart in each, which keeps them apart."""

@@ -1,0 +1,290 @@
+"""Does pre-training help: seven families of about 4 M parameters, four minutes each on the same text, then two tasks.
+
+Each family is trained from nothing on novels, encyclopedia and web text with its own objective, for as many tokens as it reads in
+--seconds. Then it is fine-tuned on SST-2 (sentiment) and TREC (kinds of questions), 1,000 training rows each, and so is the same
+model with random weights. For both the rate is chosen on validation rows with the first seed; the test rows are looked at with the
+rate chosen. The margin is paired over test rows and seeds, with its 95 % bootstrap interval. A bag of words (logistic regression,
+its strength chosen on the same validation rows) stands beside.
+
+What it is not: a ranking of families. Four minutes favour what learns from every token, and one text is one text.
+
+    SEPTET_DATA=../shared/data python bench/quality.py [--seconds 240] [--families bert t5] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import io
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import machine, versions, write
+
+from septet.core import registry
+from septet.core.recipe import Recipe
+from septet.core.step import Runtime, Work
+from septet.core.store import Store
+from septet.data.batches import Batches
+from septet.launch.local import run_recipe
+from septet.nn.family import Family
+from septet.nn.heads import open_classifier
+from septet.nn.model import Model
+from septet.train.loop import fit
+from septet.train.objective import generators
+from septet.train.objectives.classification import Classification, Labelled, dressed
+from septet.train.plan import Plan
+from septet.train.schedules.linear import Linear
+
+FAMILIES = ("bert", "roberta", "xlnet", "gpt2", "llama", "t5", "bart")
+VOCABULARY, CONTEXT, DEPTH, PARAMETERS = 8192, 128, 4, 4_000_000
+TRAINING, BATCH, EPOCHS, MOST = 1000, 16, 5, 64
+RATES = (3e-4, 1e-3)
+SEEDS = (0, 1, 2)
+NOVELS = {
+    "kind": "text",
+    "path": "${SEPTET_DATA}/pretraining/english_novels",
+    "pattern": "[A-G]*",
+    "split": "paragraph",
+}
+WEB = {"kind": "jsonl", "path": "${SEPTET_DATA}/pretraining/c4_and_wiki_samples/c4_demo.jsonl.gz"}
+WIKI = {"kind": "text", "path": "${SEPTET_DATA}/pretraining/wikitext2_eval", "split": "paragraph"}
+
+
+# -- the tasks ----------------------------------------------------------------------------------------------------------
+
+
+def lines(path: Path, encoding: str = "utf-8") -> list[str]:
+    with gzip.open(path, "rt", encoding=encoding) as file:
+        return [line.rstrip("\n") for line in file if line.strip()]
+
+
+def tasks(data: Path) -> dict[str, dict[str, list[tuple[str, str]]]]:
+    """Return, by task, the parts train, validation and test as (text, label)."""
+    sst = data / "classification" / "sst2"
+    parts = {"train": "train", "validation": "dev", "test": "test"}
+    sentiment = {
+        part: [(line[2:], line[0]) for line in lines(sst / f"stsa.binary.{name}.gz")] for part, name in parts.items()
+    }
+    trec = data / "classification" / "trec"
+
+    def questions(name: str, encoding: str) -> list[tuple[str, str]]:
+        return [(line.split(" ", 1)[1], line.split(":", 1)[0]) for line in lines(trec / name, encoding)]
+
+    rows = questions("TREC.train.gz", "latin-1")
+    order = np.random.default_rng(0).permutation(len(rows))
+    kinds = {
+        "train": [rows[i] for i in order[500:]],
+        "validation": [rows[i] for i in order[:500]],
+        "test": questions("TREC.test.gz", "utf-8"),
+    }
+    return {"SST-2": sentiment, "TREC": kinds}
+
+
+def training(rows: list[tuple[str, str]], seed: int) -> list[tuple[str, str]]:
+    """Return the rows that a seed trains on: other rows for every seed."""
+    order = np.random.default_rng([7, seed]).permutation(len(rows))[:TRAINING]
+    return [rows[i] for i in order]
+
+
+# -- the models ---------------------------------------------------------------------------------------------------------
+
+
+def width_of(family: str) -> int:
+    """Return the width, a multiple of 32, whose model at depth 4 has nearest to 4 M parameters."""
+    found = registry.find(Family.drawer, family, family=Family)()
+    assert isinstance(found, Family)
+
+    def parameters(width: int) -> int:
+        tables = VOCABULARY * width * (2 if family == "xlnet" else 1)
+        stacks = 2.5 if found.architecture == "encoder-decoder" else 1
+        return int(tables + stacks * found.matrices(DEPTH, width, found.sizes(DEPTH, width)["feed_forward"]))
+
+    return min(range(96, 385, 32), key=lambda width: abs(parameters(width) - PARAMETERS))
+
+
+def recipe(family: str, tokens: int) -> Recipe:
+    kinds = {"bert": "wordpiece", "xlnet": "unigram", "t5": "unigram"}
+    width = width_of(family)
+    base = {
+        "kind": "pretrain", "corpus": "$text", "tokenizer": "$vocab", "family": family, "depth": DEPTH, "width": width,
+        "heads": width // 32, "context": CONTEXT, "batch_tokens": 4096, "tokens": tokens, "compile": False,
+    }  # fmt: skip
+    vocab = {
+        "kind": "tokenizer", "corpus": "$text", "model": kinds.get(family, "bpe"), "family": family, "size": VOCABULARY,
+    }  # fmt: skip
+    text = {
+        "kind": "corpus", "source": {"kind": "several", "of": {"novels": NOVELS, "web": WEB, "wiki": WIKI}},
+        "filters": ["normalise", "exact-dedup"], "held_out": {"share": 0.01},
+    }  # fmt: skip
+    return Recipe.parse({"name": "quality", "steps": {"text": text, "vocab": vocab, "base": base}})
+
+
+def pretrained(store: Store, family: str, seconds: float) -> tuple[Path, dict[str, Any]]:
+    """Train a family for `seconds`; the length is what its first tokens take."""
+
+    def run(tokens: int) -> Any:
+        with contextlib.redirect_stdout(io.StringIO()):
+            run_recipe(recipe(family, tokens), store, runtime=Runtime(device="cpu"))
+        return store.resolve("quality/base")
+
+    tried = run(24 * 4096)
+    tokens = int(tried.facts["tokens_per_second"] * seconds)
+    made = run(tokens)
+    facts = {name: made.facts[name] for name in ("parameters", "tokens", "training_seconds", "objective", "epochs")}
+    figures = {name: value for name, value in made.facts.items() if name.endswith("bits_per_byte")}
+    return made.path, {**facts, **figures}
+
+
+def rows_for(model: Model, rows: list[tuple[str, str]], labels: list[str]) -> list[Labelled]:
+    ids = model.tokenizer([text for text, _ in rows], add_special_tokens=False)["input_ids"]
+    return [
+        Labelled(dressed(one, model.tokenizer, model.architecture, most=MOST), labels.index(label))
+        for one, (_, label) in zip(ids, rows, strict=True)
+    ]
+
+
+@torch.no_grad()
+def right(model: Model, objective: Classification, rows: list[Labelled]) -> np.ndarray:
+    """Return for each row whether its label was the likeliest."""
+    model.module.eval()
+    found = []
+    for start in range(0, len(rows), 64):
+        batch = objective.prepare(rows[start : start + 64], model.tokenizer, generators(64, 0))
+        found.append((model.module(**batch.inputs).logits.argmax(-1) == batch.labels).numpy())
+    return np.concatenate(found)
+
+
+def finetuned(
+    folder: Path, parts: dict[str, list[tuple[str, str]]], labels: list[str], *, anew: bool, rate: float, seed: int
+) -> tuple[Model, Classification]:
+    torch.manual_seed(seed)
+    model = open_classifier(folder, labels, anew=anew)
+    objective = Classification().suited(model.architecture)
+    rows = rows_for(model, training(parts["train"], seed), labels)
+    steps = EPOCHS * len(rows) // BATCH
+    plan = Plan(steps=steps, learning_rate=rate, schedule=Linear(warmup=steps // 10), seed=seed, checkpoint_every=10**9)
+    with tempfile.TemporaryDirectory() as place:
+        work = Work(out=Path(place), state=Path(place), runtime=Runtime(device="cpu"))
+        fit(model, objective, Batches(rows, BATCH, seed=seed), plan, work=work)
+    return model, objective
+
+
+def measured(
+    folder: Path, parts: dict[str, list[tuple[str, str]]], labels: list[str], *, anew: bool, seeds: tuple[int, ...]
+) -> tuple[np.ndarray, float]:
+    """Return for each seed and test row whether it was right [S, N], and the rate that was chosen on validation rows."""
+    scores: dict[float, float] = {}
+    for rate in RATES:
+        model, objective = finetuned(folder, parts, labels, anew=anew, rate=rate, seed=seeds[0])
+        scores[rate] = float(right(model, objective, rows_for(model, parts["validation"], labels)).mean())
+    rate = max(scores, key=scores.__getitem__)
+    found = []
+    for seed in seeds:
+        model, objective = finetuned(folder, parts, labels, anew=anew, rate=rate, seed=seed)
+        found.append(right(model, objective, rows_for(model, parts["test"], labels)))
+    return np.stack(found), rate
+
+
+def margin(first_SN: np.ndarray, second_SN: np.ndarray, draws: int = 4000) -> dict[str, float]:
+    """Return the difference of two accuracies with its 95 % interval; seeds and test rows are drawn again together."""
+    rng = np.random.default_rng(0)
+    difference = first_SN.astype(float) - second_SN
+    seeds, rows = difference.shape
+    means = [difference[rng.integers(0, seeds, seeds)][:, rng.integers(0, rows, rows)].mean() for _ in range(draws)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return {"margin": float(difference.mean()), "low": float(low), "high": float(high)}
+
+
+def bag_of_words(parts: dict[str, list[tuple[str, str]]], seeds: tuple[int, ...]) -> float:
+    """Return the test accuracy, mean over the seeds' training rows, of logistic regression over counts of words and pairs."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    found = []
+    for seed in seeds:
+        rows = training(parts["train"], seed)
+        counter = CountVectorizer(ngram_range=(1, 2), binary=True)
+        x, y = counter.fit_transform([text for text, _ in rows]), [label for _, label in rows]
+
+        def score(model: Any, part: str, counter: Any = counter) -> float:
+            return float(
+                model.score(counter.transform([t for t, _ in parts[part]]), [label for _, label in parts[part]])
+            )
+
+        models = [LogisticRegression(C=strength, max_iter=2000).fit(x, y) for strength in (0.1, 1.0, 10.0)]
+        found.append(score(max(models, key=lambda model: score(model, "validation")), "test"))
+    return statistics.mean(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="*", choices=FAMILIES, default=FAMILIES)
+    parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--quick", action="store_true", help="two seconds of training, one seed: does it run?")
+    options = parser.parse_args()
+    if "SEPTET_DATA" not in os.environ:
+        raise SystemExit("SEPTET_DATA is not set; this benchmark reads the public sets (docs/guides/data.md).")
+    seconds, seeds = (2.0, SEEDS[:1]) if options.quick else (options.seconds, SEEDS)
+    facts = machine()
+    sets = tasks(Path(os.environ["SEPTET_DATA"]))
+    if options.quick:
+        sets = {name: {part: rows[:200] for part, rows in parts.items()} for name, parts in sets.items()}
+    shown: list[dict[str, Any]] = []
+    raw: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as home:
+        store = Store(Path(home))
+        for family in options.families:
+            folder, trained = pretrained(store, family, seconds)
+            raw[family] = {"pretraining": trained}
+            for task, parts in sets.items():
+                labels = sorted({label for _, label in parts["train"]})
+                started = time.perf_counter()
+                arms = {
+                    name: measured(folder, parts, labels, anew=name == "random weights", seeds=seeds)
+                    for name in ("pre-trained", "random weights")
+                }
+                found = margin(arms["pre-trained"][0], arms["random weights"][0])
+                raw[family][task] = {
+                    "margin": found,
+                    "rates": {name: rate for name, (_, rate) in arms.items()},
+                    "accuracy": {name: values.mean(axis=1).tolist() for name, (values, _) in arms.items()},
+                    "seconds": time.perf_counter() - started,
+                }
+                shown.append(
+                    {
+                        "family": family,
+                        "task": task,
+                        "pre-trained": float(arms["pre-trained"][0].mean()),
+                        "random weights": float(arms["random weights"][0].mean()),
+                        **found,
+                    }
+                )
+                print(json.dumps(shown[-1]), flush=True)
+    for task, parts in sets.items():
+        shown.append({"family": "bag of words", "task": task, "pre-trained": bag_of_words(parts, seeds)})
+    result = {
+        "title": "Quality: four minutes of pre-training against random weights",
+        "about": f"About 4 M parameters, {seconds:.0f} s of training on novels, encyclopedia and web text; test accuracy after "
+        f"fine-tuning on {TRAINING:,} rows, mean over {len(seeds)} seeds; the margin with its 95 % interval over seeds and rows.",
+        "command": "SEPTET_DATA=... make bench BENCH=quality",
+        "rows": shown,
+        "machine": facts,
+        "versions": versions(),
+        "families": raw,
+    }
+    if not options.quick:
+        write("quality", result)
+    print(json.dumps(shown, indent=1))
+
+
+if __name__ == "__main__":
+    main()
