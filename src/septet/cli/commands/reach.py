@@ -46,7 +46,7 @@ def command(settings: Settings, model: str, texts: str, most: int | None, window
         lengths = sorted((len(text) for text in ids), reverse=True)
         usual = lengths[min(len(lengths) - 1, max(0, windows // 4))]
         room = min(opened.context - 4, max(3, usual - 1 if usual > 16 else longest - 1))
-        most = 2 ** (room.bit_length() - 1)
+        most = 1 << (room.bit_length() - 1)
     found = reach(opened, ids, most=most, windows=windows)
     highest = max(count.bits for count in found.counts)
     rows = [
