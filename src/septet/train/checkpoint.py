@@ -57,8 +57,8 @@ class Checkpoint:
             if self.holds:
                 # one tensor at a time leaves the device
                 kept = found.cpu().contiguous()
-                same = kept.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr() and kept.numel() > 0
-                self.tensors[f"{prefix}/{name}"] = kept.clone() if same and self.copies else kept
+                moved = kept.data_ptr() != found.data_ptr()
+                self.tensors[f"{prefix}/{name}"] = kept if moved or not self.copies else kept.clone()
         self.values[prefix] = values or {}
 
     def take(self, prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
