@@ -47,20 +47,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def alone(function: Callable[..., T], *arguments: Any, **environment: str) -> tuple[T, float]:
+def alone(function: Callable[..., T], *arguments: Any) -> tuple[T, float]:
     """Run a function in a fresh process, as one program; return its result, and the most memory that it held, in bytes.
 
     What one program sets up (memory, threads, compiled code) is not the next one's.
     """
-    kept = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            result = pool.submit(function, *arguments).result()
-            return result, pool.submit(_peak).result()
-    finally:
-        for name, value in kept.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        result = pool.submit(function, *arguments).result()
+        return result, pool.submit(_peak).result()
 
 
 def _peak() -> float:

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from common import alone, machine, median_ratio, versions, write
 
-from septet.cli.main import ENVIRONMENT
 from septet.core import registry
 from septet.core.step import Runtime, Work
 from septet.data.packing import Row, pack, text_sample
@@ -163,9 +162,7 @@ def main() -> None:
         for pair in range(pairs):
             for arm in arms if pair % 2 == 0 else reversed(arms):
                 try:
-                    run, peak = alone(
-                        run_arm, arm, family, steps, skip, **(ENVIRONMENT if arm.startswith("ours") else {})
-                    )
+                    run, peak = alone(run_arm, arm, family, steps, skip)
                 except Exception as error:  # a peer that does not compile a family is a result, and the rest goes on
                     failed[arm] = str(error).splitlines()[0][:200]
                     continue

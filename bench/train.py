@@ -3,9 +3,8 @@
 Both train the same 13.8 M-parameter Llama from the same first weights on the same packed rows and position ids, with float32
 master weights and AdamW states, clipping 1.0 and a constant rate; the losses must agree within 1e-2 at the last step. Runs of
 ours and of the Trainer alternate; the figure is the median ratio of tokens per second over the pairs, with its interval. The
-first steps (compilation, warm-up) are timed apart. Each run is a process of its own, with the environment that its users have:
-ours with what `septet` sets, the Trainer's with what is there. The ceiling is the time that the model's own matrix products take
-alone; the median of three measurements, before, between and after the pairs.
+first steps (compilation, warm-up) are timed apart. Each run is a process of its own. The ceiling is the time that the model's own
+matrix products take alone; the median of three measurements, before, between and after the pairs.
 
 What it is not: a benchmark of models; the loss only shows that both did the same.
 
@@ -31,7 +30,6 @@ import torch
 from common import alone, machine, median_ratio, versions, write
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
-from septet.cli.main import ENVIRONMENT
 from septet.core.step import Runtime, Work
 from septet.data.packing import IGNORE, Row, Sample, pack
 from septet.nn.device import bfloat16_is_native, pick_device
@@ -255,8 +253,7 @@ def main() -> None:
             roofs.append(alone(ceiling, 0.1 if options.quick else 0.4)[0])
         # every other pair goes the other way round, so that a slow drift of the machine cancels
         for name in arms if pair % 2 == 0 else reversed(arms):
-            environment = ENVIRONMENT if name.startswith("ours") else {}
-            run, peak = alone(run_arm, name, steps, skip, options.threads, **environment)
+            run, peak = alone(run_arm, name, steps, skip, options.threads)
             runs.append(replace(run, peak_megabytes=peak / 1e6))
             print(json.dumps({"pair": pair, **asdict(runs[-1])}), flush=True)
     speeds = {name: [run.tokens_per_second for run in runs if run.arm == name] for name in arms}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from septet.cli.tables import bar, size, table
+from septet.cli.tables import bar, table
+from septet.core.quantities import size
 
 
 @pytest.fixture

@@ -29,11 +29,10 @@ from septet.core.store import Store
 
 __all__ = ["Settings", "main"]
 
-ENVIRONMENT = {
+QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for large pages: one fault, and one entry of the page table, for 512 of them
     "TOKENIZERS_PARALLELISM": "true",
     "TRANSFORMERS_VERBOSITY": "error",
 }
@@ -141,7 +140,7 @@ def septet(ctx: click.Context, home: Path, offline: bool, as_json: bool, verbose
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; the console script's entry point."""
     # libraries that phone home or print banners are told not to, before any of them is imported
-    for name, value in ENVIRONMENT.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     # libraries that use names which others renamed: nothing that a user could do anything about
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|nicegui)\b")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-__all__ = ["bar", "size", "table"]
+__all__ = ["bar", "table"]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> str:
@@ -30,16 +30,3 @@ def bar(share: float, width: int = 24) -> str:
     """Return a bar of up to `width` characters; something is always seen of what is more than nothing."""
     full = round(share * width)
     return "█" * full if full or share <= 0 else "▏"
-
-
-def size(count: float) -> str:
-    """Return bytes for people.
-
-    >>> size(2_500_000)
-    '2.5 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError

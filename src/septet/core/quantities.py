@@ -51,11 +51,8 @@ def amount(value: float) -> str:
     >>> amount(70_553_706_496), amount(512)
     ('70.6B', '512')
     """
-    for unit in ("", "K", "M", "B"):
-        if abs(value) < 999.5:
-            return f"{value:.3g}{unit}"
-        value /= 1000
-    return f"{value:,.3g}T"
+    scaled, unit = _scaled(value, ("", "K", "M", "B", "T"))
+    return f"{scaled}{unit}"
 
 
 def flops(value: float) -> str:
@@ -64,11 +61,9 @@ def flops(value: float) -> str:
     >>> flops(2.58e10), flops(3.8e25)
     ('25.8 GFLOP', '3.8e+25 FLOP')
     """
-    for unit in ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"):
-        if value < 999.5:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value * 1e18:.3g} FLOP"
+    if value >= 999.5e15:
+        return f"{value:.3g} FLOP"
+    return " ".join(_scaled(value, ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP")))
 
 
 def size(value: float) -> str:
@@ -77,8 +72,13 @@ def size(value: float) -> str:
     >>> size(25_348_608), size(8.0e10)
     ('25.3 MB', '80 GB')
     """
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.3g} {unit}"
+    return " ".join(_scaled(value, ("B", "kB", "MB", "GB", "TB")))
+
+
+def _scaled(value: float, units: tuple[str, ...]) -> tuple[str, str]:
+    """Return three digits, and the first unit with which there are no more before the point, else the last."""
+    for unit in units[:-1]:
+        if abs(value) < 999.5:
+            return f"{value:.3g}", unit
         value /= 1000
-    return f"{value:,.3g} TB"
+    return f"{value:,.3g}", units[-1]

@@ -78,7 +78,7 @@ def _chunk(
     small for float32.
     """
     count, size = len(labels_C), len(head_VD)
-    rows = count if hidden_CD.is_cuda else min(count, max(1, TILE // size))
+    rows = min(count, max(1, TILE // size)) if hidden_CD.device.type == "cpu" else count
     nll_C = torch.empty(count, dtype=torch.float32, device=hidden_CD.device)
     slopes_CV = hidden_CD.new_empty(count if slopes else 0, size)
     for start in range(0, count, rows):

@@ -32,13 +32,11 @@ def classifier_config(config: Any, labels: Sequence[str], tokenizer: Any) -> Any
     return config
 
 
-def open_classifier(
-    folder: str | Path, labels: Sequence[str], *, device: str = "cpu", anew: bool = False, dropout: float | None = None
-) -> Model:
+def open_classifier(folder: str | Path, labels: Sequence[str], *, device: str = "cpu", anew: bool = False) -> Model:
     """Open a model folder with a head for these labels, float32, in evaluation mode.
 
-    anew: draw all weights, and take only the sizes from the folder (what pre-training is compared with). dropout: of the head and
-    the layers, where the family has one. Raises DataError as `open_model` does.
+    anew: draw all weights, and take only the sizes from the folder (what pre-training is compared with). Raises DataError as
+    `open_model` does.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification  # 2 s to import
 
@@ -49,10 +47,6 @@ def open_classifier(
         tokenizer.pad_token = tokenizer.eos_token
     config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     config = classifier_config(config, labels, tokenizer)
-    if dropout is not None:
-        for name in ("classifier_dropout", "summary_last_dropout", "hidden_dropout_prob", "dropout", "dropout_rate"):
-            if hasattr(config, name):
-                setattr(config, name, dropout)
     quiet_bars()
     if anew:
         module = AutoModelForSequenceClassification.from_config(config)

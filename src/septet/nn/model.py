@@ -322,13 +322,14 @@ class Model:
         if documents is None:
             documents = torch.ones_like(found["input_ids"]) if positions is None else (positions == 0).cumsum(dim=1)
         causal = self.architecture == "decoder"
+        restarts = positions is not None and self.config.model_type in ISOLATING
         if (
             prefix is None
             and documents.device.type == "cpu"
             and takes_documents(self.config, training=self.module.training)
         ):
             found["attention_mask"] = documents[:, None, None, :]
-        elif not (causal and prefix is None and (self.config.model_type in ISOLATING or _one_each(documents))):
+        elif not causal or prefix is not None or not (restarts or _one_each(documents)):
             dtype = next(self.module.parameters()).dtype
             found["attention_mask"] = block_mask(documents, documents, causal=causal, prefix=prefix, dtype=dtype)
         return found

@@ -97,8 +97,9 @@ def _padded(lengths: np.ndarray) -> np.ndarray:
 
 
 def _layout(documents_BT: Tensor, heads: int) -> _Layout:
-    if _LAST and _LAST[0].heads == heads and torch.equal(_LAST[0].documents, documents_BT):
-        return _LAST[0]
+    for last in _LAST:
+        if last.heads == heads and torch.equal(last.documents, documents_BT):
+            return last
     documents = documents_BT.numpy()
     count = documents.size
     begins = np.ones(documents.shape, dtype=bool)
@@ -162,12 +163,8 @@ def _tiles(group: _Group, causal: bool) -> Iterator[tuple[slice, slice, slice, T
         some = max(1, TILE // ((queries.stop - queries.start) * keys.stop))
         for start in range(0, group.number, some):
             part = slice(start, min(start + some, group.number))
-            yield (
-                part,
-                queries,
-                keys,
-                _causal(first, queries.stop) if causal else hidden if hidden is None else hidden[part],
-            )
+            bias = _causal(first, queries.stop) if causal else None if hidden is None else hidden[part]
+            yield part, queries, keys, bias
 
 
 def _scores(q: Tensor, k: Tensor, scale: float, bias: Tensor | None) -> Tensor:
@@ -315,10 +312,8 @@ def takes_documents(config: Any, *, training: bool) -> bool:
     names = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
     if training and any(getattr(config, name, 0.0) for name in names):
         return False
-    if any("sliding" in kind for kind in getattr(config, "layer_types", None) or ()) or getattr(
-        config, "sliding_window", None
-    ):
+    layers = getattr(config, "layer_types", None) or ()
+    if getattr(config, "sliding_window", None) or any("sliding" in kind for kind in layers):
         return False
-    if config._attn_implementation != PACKED:
-        config._attn_implementation = PACKED
+    config._attn_implementation = PACKED
     return True

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from septet.cli.tables import bar, size, table
+from septet.cli.tables import bar, table
+from septet.core.quantities import size
 
 if TYPE_CHECKING:
     from septet.cli.main import Settings
