@@ -34,13 +34,13 @@ from septet.core.recipe import Recipe
 from septet.core.step import Runtime, Work
 from septet.core.store import Store
 from septet.data.batches import Batches
+from septet.infer.tasks.classification import Classification as Task
 from septet.launch.local import run_recipe
 from septet.nn.family import Family
-from septet.nn.heads import open_classifier
+from septet.nn.heads import open_with_head
 from septet.nn.model import Model
 from septet.train.loop import fit
-from septet.train.objective import generators
-from septet.train.objectives.classification import Classification, Labelled, dressed
+from septet.train.objectives.classification import Classification
 from septet.train.plan import Plan
 from septet.train.schedules.linear import Linear
 
@@ -144,38 +144,30 @@ def pretrained(store: Store, family: str, seconds: float) -> tuple[Path, dict[st
     return made.path, {**facts, **figures}
 
 
-def rows_for(model: Model, rows: list[tuple[str, str]], labels: list[str]) -> list[Labelled]:
-    ids = model.tokenizer([text for text, _ in rows], add_special_tokens=False)["input_ids"]
-    return [
-        Labelled(dressed(one, model.tokenizer, model.architecture, most=MOST), labels.index(label))
-        for one, (_, label) in zip(ids, rows, strict=True)
-    ]
+def rows_for(model: Model, rows: list[tuple[str, str]]) -> list[Any]:
+    numbered = ((number, {"text": text, "label": label}) for number, (text, label) in enumerate(rows, start=1))
+    return Task().encode(numbered, model, max_tokens=MOST)[0]
 
 
-@torch.no_grad()
-def right(model: Model, objective: Classification, rows: list[Labelled]) -> np.ndarray:
+def right(model: Model, rows: list[tuple[str, str]]) -> np.ndarray:
     """Return for each row whether its label was the likeliest."""
-    model.module.eval()
-    found = []
-    for start in range(0, len(rows), 64):
-        batch = objective.prepare(rows[start : start + 64], model.tokenizer, generators(64, 0))
-        found.append((model.module(**batch.inputs).logits.argmax(-1) == batch.labels).numpy())
-    return np.concatenate(found)
+    found = Task().predict(model, [{"text": text} for text, _ in rows], max_tokens=MOST)
+    return np.array([one.prediction == label for one, (_, label) in zip(found, rows, strict=True)])
 
 
 def finetuned(
     folder: Path, parts: dict[str, list[tuple[str, str]]], labels: list[str], *, anew: bool, rate: float, seed: int
-) -> tuple[Model, Classification]:
+) -> Model:
     torch.manual_seed(seed)
-    model = open_classifier(folder, labels, anew=anew)
+    model = open_with_head(folder, "classes", labels, anew=anew, seed=seed)
     objective = Classification().suited(model.architecture)
-    rows = rows_for(model, training(parts["train"], seed), labels)
+    rows = rows_for(model, training(parts["train"], seed))
     steps = EPOCHS * len(rows) // BATCH
     plan = Plan(steps=steps, learning_rate=rate, schedule=Linear(warmup=steps // 10), seed=seed, checkpoint_every=10**9)
     with tempfile.TemporaryDirectory() as place:
         work = Work(out=Path(place), state=Path(place), runtime=Runtime(device="cpu"))
         fit(model, objective, Batches(rows, BATCH, seed=seed), plan, work=work)
-    return model, objective
+    return model
 
 
 def measured(
@@ -185,14 +177,14 @@ def measured(
     found: list[np.ndarray] = []
     best, rate = -1.0, RATES[0]
     for tried in RATES:
-        model, objective = finetuned(folder, parts, labels, anew=anew, rate=tried, seed=seeds[0])
-        score = float(right(model, objective, rows_for(model, parts["validation"], labels)).mean())
+        model = finetuned(folder, parts, labels, anew=anew, rate=tried, seed=seeds[0])
+        score = float(right(model, parts["validation"]).mean())
         if score > best:
             best, rate = score, tried
-            found = [right(model, objective, rows_for(model, parts["test"], labels))]
+            found = [right(model, parts["test"])]
     for seed in seeds[1:]:
-        model, objective = finetuned(folder, parts, labels, anew=anew, rate=rate, seed=seed)
-        found.append(right(model, objective, rows_for(model, parts["test"], labels)))
+        model = finetuned(folder, parts, labels, anew=anew, rate=rate, seed=seed)
+        found.append(right(model, parts["test"]))
     return np.stack(found), rate
 
 

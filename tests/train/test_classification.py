@@ -17,10 +17,11 @@ from tests.train.families import FAMILIES, VOCABULARY, tiny, tokenizer_for
 from septet.core.errors import DataError
 from septet.core.step import Runtime, Work
 from septet.data.batches import Batches
-from septet.nn.heads import classifier_config, open_classifier
+from septet.infer.inputs import Encoded, dressed
+from septet.nn.heads import open_with_head
 from septet.train.loop import evaluate, fit
 from septet.train.objective import Objective, generators
-from septet.train.objectives.classification import Classification, Labelled, dressed
+from septet.train.objectives.classification import Classification
 from septet.train.plan import Plan
 from septet.train.runtime import settle
 from septet.train.schedules.constant import Constant
@@ -29,7 +30,7 @@ from septet.train.schedules.constant import Constant
 def test_a_loss_worked_by_hand():
     logits = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]])
     model = SimpleNamespace(module=lambda **inputs: SimpleNamespace(logits=logits))
-    rows = [Labelled(np.array([3, 4]), 1), Labelled(np.array([3]), 0)]
+    rows = [Encoded(np.array([3, 4]), 1), Encoded(np.array([3]), 0)]
     batch = Classification().prepare(rows, SimpleNamespace(pad_token_id=0), generators(2, 0))
     terms = Classification().loss(batch, model, {})  # type: ignore[arg-type]
     # p(1) = 3/4 in the first text, p(0) = 1/2 in the second
@@ -40,10 +41,10 @@ def test_a_loss_worked_by_hand():
 
 def test_special_tokens_and_where_a_text_is_cut():
     toy = tokenizer_for("bert")
-    assert dressed([10, 11, 12], toy, "encoder", most=4).tolist() == [3, 10, 11, 4]
-    assert dressed([10, 11], toy, "permuted", most=9).tolist() == [10, 11, 4, 3]
-    assert dressed([10, 11], toy, "decoder", most=9).tolist() == [10, 11, 1]
-    assert dressed([10, 11], toy, "encoder-decoder", most=2).tolist() == [10, 1]
+    assert dressed([10, 11, 12], toy, "encoder", most=4).ids.tolist() == [3, 10, 11, 4]
+    assert dressed([10, 11], toy, "permuted", most=9).ids.tolist() == [10, 11, 4, 3]
+    assert dressed([10, 11], toy, "decoder", most=9).ids.tolist() == [10, 11, 1]
+    assert dressed([10, 11], toy, "encoder-decoder", most=2).ids.tolist() == [10, 1]
 
 
 @pytest.fixture(params=FAMILIES)
@@ -68,20 +69,21 @@ def folder(request, tmp_path):
     return tmp_path
 
 
-def rows_for(model, count: int = 48) -> list[Labelled]:
+def rows_for(model, count: int = 48) -> list[Encoded]:
     """Texts of random words, one of which says the label."""
     rng = np.random.default_rng(5)
     rows = []
     for number in range(count):
         words = rng.integers(20, 40, int(rng.integers(3, 9)))
         words[rng.integers(len(words))] = 10 + number % 3
-        rows.append(Labelled(dressed(words.tolist(), model.tokenizer, model.architecture, most=16), number % 3))
+        text = dressed(words.tolist(), model.tokenizer, model.architecture, most=16)
+        rows.append(Encoded(text.ids, number % 3, text.types))
     return rows
 
 
 def test_every_family_learns_what_a_text_says(folder, tmp_path_factory):
     torch.manual_seed(0)
-    model = open_classifier(folder, ["a", "b", "c"])
+    model = open_with_head(folder, "classes", ["a", "b", "c"])
     objective = Objective.parse("classification").suited(model.architecture)
     rows = rows_for(model)
     settled = settle(Runtime(device="cpu"), precision="float32")
@@ -112,12 +114,15 @@ def test_every_family_learns_what_a_text_says(folder, tmp_path_factory):
 
 
 def test_weights_drawn_anew_are_others(folder):
-    kept, anew = open_classifier(folder, ["a", "b"]), open_classifier(folder, ["a", "b"], anew=True)
+    kept, anew = (
+        open_with_head(folder, "classes", ["a", "b"]),
+        open_with_head(folder, "classes", ["a", "b"], anew=True, seed=1),
+    )
     first = next(name for name, p in kept.trainable().items() if p.dim() == 2 and p.std() > 0)
     assert not torch.equal(kept.trainable()[first], anew.trainable()[first])
     assert kept.num_parameters() == anew.num_parameters()
 
 
-def test_labels_must_differ():
+def test_labels_must_differ(folder):
     with pytest.raises(DataError, match=r"two or more different labels; got \['a', 'a'\]"):
-        classifier_config(SimpleNamespace(), ["a", "a"], None)
+        open_with_head(folder, "classes", ["a", "a"])

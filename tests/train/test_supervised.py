@@ -8,7 +8,8 @@ from tiny_chat import chat_rows, tiny_model, tiny_tokenizer
 from septet.core.errors import DataError
 from septet.data.packing import IGNORE
 from septet.infer.chat import Chat
-from septet.train.objectives.supervised import Supervised, prepare_conversations
+from septet.infer.tasks.chat import prepare_conversations
+from septet.train.objectives.supervised import Supervised
 
 TALK = (("user", "Hi"), ("assistant", "Hello you"))
 

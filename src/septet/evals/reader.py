@@ -12,7 +12,6 @@ What it is not: an engine. It opens one model once and uses `septet.nn` for text
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from septet.infer.engine import Scored
+    from septet.infer.task import Predicted
     from septet.nn.model import Model
 
 __all__ = ["ModelReader", "Reader", "Reading", "Window", "windows"]
@@ -48,6 +48,8 @@ class Reader(Protocol):
     def answer(self, prompts: Sequence[Messages], *, max_tokens: int, tell: Tell) -> list[str]: ...
 
     def prefer(self, pairs: Sequence[tuple[Messages, str]]) -> list[Scored]: ...
+
+    def predict(self, rows: Sequence[Mapping[str, Any]], *, tell: Tell) -> list[Predicted]: ...
 
     def note(self, stride: int | None) -> str: ...
 
@@ -151,7 +153,7 @@ class ModelReader:
                     )
                     counted = torch.from_numpy(samples[w.text].labels[w.first : w.end].astype("int64"))
                     labels_BT[row, w.first - w.start : w.end - w.start] = counted
-                with self._autocast():
+                with model.autocast():
                     nll_BT = model.nll({"input_ids": ids_BT.to(model.device)}, labels_BT.to(model.device))
                 for w, cost in zip(batch, nll_BT.double().sum(1).tolist(), strict=True):
                     costs[w.text] += cost
@@ -171,6 +173,14 @@ class ModelReader:
             texts += [answer.text for answer in self.engine.generate_batch(requests[start : start + 32])]
             tell(len(texts), len(requests))
         return texts
+
+    def predict(self, rows: Sequence[Mapping[str, Any]], *, tell: Tell = lambda done, total: None) -> list[Predicted]:
+        """Return a prediction for each row, by the task that the model has learned."""
+        from septet.infer.task import Task
+
+        task, labels = Task.of_folder(self.folder)
+        model = task.open(self.folder, labels=labels, device=self.device)
+        return task.predict(model, rows, tell=tell)
 
     def prefer(self, pairs: Sequence[tuple[Messages, str]]) -> list[Scored]:
         """Return log p(answer and its end token | prompt) for each (prompt, answer)."""
@@ -194,10 +204,3 @@ class ModelReader:
 
             raise DataError("its tokenizer has no end-of-text token, and documents end with one.", file=self.folder)
         return int(found)
-
-    def _autocast(self) -> Any:
-        import torch
-
-        if self.precision == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.model.device.type, dtype=torch.bfloat16)

@@ -1,7 +1,8 @@
-"""A model with a head for a task in place of the vocabulary's: one class for each text, from transformers' own classes.
+"""A model with a head for a task in place of the vocabulary's, from transformers' own classes: a class for each text, a class for
+each token, or where an answer begins and ends.
 
-All families have one; what it reads is the first token of an encoder, the last of a decoder and of XLNet, and the token that ends
-the text of an encoder-decoder. A head that the folder lacks is drawn anew.
+What a head for texts reads is the first token of an encoder, the last of a decoder and of XLNet, and the token that ends the text
+of an encoder-decoder. A head that the folder lacks is drawn anew.
 
 What it is not: a head of our own. The folder that `Model.save` writes is opened by plain transformers.
 
@@ -12,49 +13,84 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from septet.core.errors import DataError
+from septet.nn.device import pick_device
 from septet.nn.load import open_config, open_tokenizer
 from septet.nn.model import Model, quiet_bars
 
-__all__ = ["classifier_config", "open_classifier"]
+__all__ = ["Head", "open_with_head"]
+
+Head = Literal["classes", "multi-label", "value", "tokens", "span"]
+"""One class for each text, any number of classes, one number; a class for each token; the two ends of an answer."""
+
+_AUTO = {"tokens": "AutoModelForTokenClassification", "span": "AutoModelForQuestionAnswering"}
+_PROBLEMS = {
+    "classes": "single_label_classification",
+    "multi-label": "multi_label_classification",
+    "value": "regression",
+}
 
 
-def classifier_config(config: Any, labels: Sequence[str], tokenizer: Any) -> Any:
-    """Return the configuration with these labels; index = place in the list. Needs two or more different ones."""
-    if len(set(labels)) < 2 or len(set(labels)) != len(labels):
-        raise DataError(f"a classifier needs two or more different labels; got {list(labels)}.")
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: number for number, label in enumerate(labels)}
-    config.problem_type = "single_label_classification"
-    config.pad_token_id = tokenizer.pad_token_id
-    return config
+def open_with_head(
+    folder: str | Path,
+    head: Head,
+    labels: Sequence[str] = (),
+    *,
+    device: str = "cpu",
+    anew: bool = False,
+    seed: int = 0,
+) -> Model:
+    """Open a model folder with a head, float32, in evaluation mode.
 
-
-def open_classifier(folder: str | Path, labels: Sequence[str], *, device: str = "cpu", anew: bool = False) -> Model:
-    """Open a model folder with a head for these labels, float32, in evaluation mode.
-
-    anew: draw all weights, and take only the sizes from the folder (what pre-training is compared with). Raises DataError as
-    `open_model` does.
+    labels: index = place in the list; none: those of the folder. anew: draw all weights, and take only the sizes from the folder
+    (what pre-training is compared with). seed: of what is drawn. Raises DataError as `open_model` does.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification  # 2 s to import
+    import transformers  # 2 s to import
 
-    open_config(folder)
+    content = open_config(folder)
     tokenizer = open_tokenizer(folder)
     if tokenizer.pad_token_id is None:
         # as decoders without one are fine-tuned usually; what is read is then the last token before it
         tokenizer.pad_token = tokenizer.eos_token
-    config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    config = classifier_config(config, labels, tokenizer)
+    config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    _prepare(config, head, list(labels), tokenizer, Path(folder))
+    auto = getattr(transformers, _AUTO.get(head, "AutoModelForSequenceClassification"))
+    if type(config) not in auto._model_mapping:
+        raise DataError(
+            f"transformers has no model of the type '{content['model_type']}' with a head for {head}. "
+            f"Take another family for this task; `septet families` lists them.",
+            file=Path(folder),
+        )
     quiet_bars()
-    if anew:
-        module = AutoModelForSequenceClassification.from_config(config)
-    else:
-        try:
-            module = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), config=config, dtype="float32", local_files_only=True, use_safetensors=True
-            )
-        except Exception as error:  # whatever a foreign file makes the library raise, the folder is at fault
-            raise DataError(f"it does not open with a head for classes: {error}", file=Path(folder)) from error
-    return Model(module.eval(), tokenizer, device=device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if anew:
+            module = auto.from_config(config)
+        else:
+            try:
+                module = auto.from_pretrained(
+                    str(folder), config=config, dtype="float32", local_files_only=True, use_safetensors=True
+                )
+            except Exception as error:  # whatever a foreign file makes the library raise, the folder is at fault
+                raise DataError(f"it does not open with a head for {head}: {error}", file=Path(folder)) from error
+    return Model(module.eval(), tokenizer, device=pick_device(device))
+
+
+def _prepare(config: Any, head: Head, labels: list[str], tokenizer: Any, folder: Path) -> None:
+    if head == "value":
+        labels = ["value"]
+    elif head != "span":
+        labels = labels or [config.id2label[number] for number in sorted(config.id2label)]
+        if len(set(labels)) != len(labels) or len(labels) < (1 if head == "multi-label" else 2):
+            raise DataError(f"a head for {head} needs two or more different labels; got {labels}.", file=folder)
+    if head != "span":
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: number for number, label in enumerate(labels)}
+    if head in _PROBLEMS:
+        config.problem_type = _PROBLEMS[head]
+    config.pad_token_id = tokenizer.pad_token_id
+    config.use_cache = False  # a head reads whole texts

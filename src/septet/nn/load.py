@@ -97,10 +97,24 @@ def open_model(
     tokenizer = open_tokenizer(folder)
     quiet_bars()
     try:
-        module = auto_class(architecture, pairs=pairs).from_pretrained(
-            str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        module, found = auto_class(architecture, pairs=pairs).from_pretrained(
+            str(folder),
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except Exception as error:  # whatever a foreign file makes the library raise, the folder is at fault
         kind = config["model_type"]
         raise DataError(f"it does not open as a language model (model_type '{kind}'): {error}", file=folder) from error
+    # transformers draws what is missing at random, and the model would talk nonsense without a word
+    missing = sorted(name for name in found["missing_keys"] if not (pairs and "seq_relationship" in name))
+    if missing:
+        raise DataError(
+            f"its file has no weights for {', '.join(missing[:3])}{f' and {len(missing) - 3} more' if missing[3:] else ''}, so it "
+            "is no language model, or not whole. A trunk without a vocabulary's head can be fine-tuned for tasks that have heads "
+            "of their own (classification, tagging, question-answering).",
+            file=folder,
+        )
     return Model(module.eval(), tokenizer, device=pick_device(device))

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from septet.core.errors import ComponentError
 from septet.nn.architecture import Architecture, architecture_of, block_mask
 from septet.nn.cross_entropy import nll_each, nll_sum
+from septet.nn.device import bfloat16_is_native
 from septet.nn.packed_attention import takes_documents
 
 __all__ = ["IGNORE", "Model", "Outputs", "VocabularyHead", "longest", "quiet_bars"]
@@ -49,10 +50,12 @@ OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-robert
 
 
 def quiet_bars() -> None:
-    """Silence transformers' own progress bars; progress is told through events."""
+    """Silence transformers' own progress bars and its table of heads that were drawn anew; progress is told through events."""
     from transformers.utils import logging  # already imported wherever there is a model
 
     logging.disable_progress_bar()
+    for name in ("modeling_utils", "distributed.tensor_parallel"):
+        logging.get_logger(f"transformers.{name}").setLevel(logging.ERROR)
 
 
 def longest(config: Any, tokenizer: Any) -> int:
@@ -123,6 +126,18 @@ class Model:
     def context(self) -> int:
         """The longest sequence, in tokens."""
         return longest(self.config, self.tokenizer)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of a head for classes, by number."""
+        known = self.config.id2label
+        return [known[number] for number in range(len(known))]
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context for reading: products in bfloat16 where the device has them."""
+        if not bfloat16_is_native(self.device):
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return the parameters that learn, by name, each once (tied ones too)."""

@@ -1,7 +1,8 @@
-"""Teaches a model to answer, from rows of questions and answers; loss on the answers only.
+"""Teaches a model a task, from rows of a data set: to answer, to classify, to tag, and the other kinds of `infer/tasks`.
 
-The result is an ordinary model folder with merged weights and a chat template; what was learned is also kept alone under `adapter/`
-in peft's layout. It makes no preference pairs, and a model of a few million parameters learns the manner, hardly the knowledge.
+The task is the data's own. The result is an ordinary model folder with merged weights, a head or a chat template as the task has
+it, and `task.json`, which says what it has learned; what was learned is also kept alone under `adapter/` in peft's layout. It
+measures the loss on held-out rows, not the task's metrics: that is `evaluate`.
 
     septet finetune --model base --data questions --adapter '{kind: lora, rank: 16}'
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,13 +19,16 @@ from pydantic import Field
 
 from septet.core.artifact import Artifact, Fact
 from septet.core.component import DatasetRef, ModelRef
-from septet.core.errors import DataError
+from septet.core.errors import ComponentError, DataError
 from septet.core.step import Step, Work
 from septet.data.documents import read_rows, write_rows
+from septet.infer.task import Task
 from septet.steps.pretrain import curve_rows
 from septet.train.adapter import Adapter
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from septet.nn.model import Model
 
 __all__ = ["Finetune", "read_some", "save_adapted", "steps_of"]
@@ -34,14 +38,16 @@ EVALUATED = 256
 
 
 class Finetune(Step):
-    """Teach a model to answer, from rows of questions and answers."""
+    """Teach a model a task, from rows of a data set."""
 
     produces: ClassVar[str] = "model"
 
     model: ModelRef
     """The model to start from: Septet's or anybody's, in the Hugging Face layout."""
     data: DatasetRef
-    """Conversations that end with the answer to learn."""
+    """Rows of one task; conversations end with the answer to learn."""
+    task: Task | None = None
+    """What is learned, where its settings matter; none: the task of the data."""
     adapter: Adapter = Field(default_factory=lambda: Adapter.parse("lora"))
     """What learns: lora, or full for every parameter."""
     epochs: float = Field(default=1.0, gt=0)
@@ -51,44 +57,56 @@ class Finetune(Step):
     learning_rate: float | None = Field(default=None, gt=0)
     """The peak, after a rise over a twentieth of the steps; then it falls to zero. None: from adapter and width."""
     batch_size: int = Field(default=32, ge=1)
-    """Conversations in one optimizer step."""
+    """Rows in one optimizer step."""
     max_tokens: int | None = Field(default=None, ge=2)
-    """Longer conversations are cut at their end; none: the model's context."""
+    """Longer rows are cut at their end, and counted; none: the model's context."""
     seed: int = 0
-    """Order of the rows, and the adapter's first values."""
+    """Order of the rows, a new head's and the adapter's first values."""
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: DataError for a row that cannot be learned from; ComponentError for an adapter without a place."""
         from septet.data.batches import Batches  # torch and transformers: 3 s
-        from septet.infer.chat import prepare_for_chat
-        from septet.nn.load import open_model
+        from septet.nn.load import open_tokenizer
         from septet.train.loop import evaluate, fit
-        from septet.train.objectives.supervised import Supervised, prepare_conversations
+        from septet.train.objective import Objective
         from septet.train.plan import Plan
         from septet.train.runtime import settle
         from septet.train.schedules.cosine import Cosine
 
         settled = settle(work.runtime)
-        model = open_model(inputs["model"].path, device=work.runtime.device)
-        added = prepare_for_chat(model.module, model.tokenizer)
-        max_tokens = min(self.max_tokens or model.context, model.context)
         folder = inputs["data"].path
+        task, labels = Task.of_data(folder)
+        if self.task is not None:
+            if self.task.kind != task.kind:
+                raise ComponentError(
+                    f"the data is of the task '{task.kind}', and the task of this step is '{self.task.kind}'. "
+                    "Leave 'task' out, or make a data set of that task."
+                )
+            task = self.task
+        model = task.open(inputs["model"].path, labels=labels, device=work.runtime.device, seed=self.seed)
+        known = open_tokenizer(inputs["model"].path).get_vocab()
+        added = [token for token in model.tokenizer.get_vocab() if token not in known]
+        added.sort(key=model.tokenizer.convert_tokens_to_ids)
+        if model.architecture not in task.fits:
+            raise ComponentError(
+                f"a model of the architecture '{model.architecture}' cannot learn the task '{task.kind}'; "
+                f"it takes {' or '.join(task.fits)}."
+            )
+        max_tokens = min(self.max_tokens or model.context, model.context)
         parts = {}
         for part, limit in (("train", self.limit), ("held_out", EVALUATED)):
-            rows = read_some(folder / f"{part}.jsonl", limit)
-            parts[part] = prepare_conversations(
-                rows, model.tokenizer, max_tokens=max_tokens, file=folder / f"{part}.jsonl"
-            )
+            path = folder / f"{part}.jsonl"
+            parts[part] = task.encode(read_some(path, limit), model, max_tokens=max_tokens, file=path)
         samples, prepared = parts["train"]
         held_out, _ = parts["held_out"]
         if not samples:
             raise DataError("it has no rows, so there is nothing to learn from.", file=folder / "train.jsonl")
         if prepared.cut:
             work.log(
-                f"{prepared.cut} of {prepared.rows} conversations are longer than {max_tokens} tokens and were cut; "
-                f"{prepared.lost} tokens of answers were lost."
+                f"{prepared.cut} of {prepared.rows} rows are longer than {max_tokens} tokens"
+                + (f" and were cut; {prepared.lost} tokens were lost." if prepared.lost else " and are read in pieces.")
             )
-        objective = Supervised()
+        objective = Objective.parse(task.objective).suited(model.architecture)
         rate = self.learning_rate or self.adapter.learning_rate(model)
         before = evaluate(model, objective, held_out, settled=settled) if held_out else {}
         model = self.adapter.attach(model, seed=self.seed)
@@ -96,18 +114,23 @@ class Finetune(Step):
         plan = Plan(steps=steps, learning_rate=rate, schedule=Cosine(warmup=math.ceil(steps / 20)), seed=self.seed)
         learning = sum(p.numel() for p in model.trainable().values())
         work.log(
-            f"{len(samples)} conversations, {prepared.targets} tokens of answers, {steps} steps, "
+            f"{task.kind}: {prepared.rows} rows, {prepared.targets} {task.learns}, {steps} steps, "
             f"learning rate {rate:.2g}; {learning:,} of {model.num_parameters():,} parameters learn."
         )
         result = fit(
             model, objective, Batches(samples, self.batch_size, seed=self.seed), plan, work=work, held_out=held_out
         )
         drift = save_adapted(self.adapter, model, work.out, rows=curve_rows(result.curve))
+        if task.kind != "chat":
+            task.keep(work.out, labels)
         return {
+            "task": task.kind,
+            **({"labels": len(labels)} if labels else {}),
             **{f"train_{name}": value for name, value in prepared.facts().items()},
             "held_out_rows": len(held_out),
-            "held_out_loss_before": before.get("nll"),
-            "held_out_loss": result.held_out.get("nll"),
+            "held_out_loss_before": _loss(before),
+            "held_out_loss": _loss(result.held_out),
+            **({"held_out_accuracy": result.held_out["accuracy"]} if "accuracy" in result.held_out else {}),
             "first_loss": result.curve[0]["loss"],
             "loss": result.curve[-1]["loss"],
             "steps": result.steps,
@@ -118,6 +141,11 @@ class Finetune(Step):
             "merge_difference": drift,
             **result.facts,
         }
+
+
+def _loss(terms: Mapping[str, float]) -> float | None:
+    """Return the first term: what is minimised, where the others are only watched."""
+    return next(iter(terms.values()), None)
 
 
 def read_some(path: Path, limit: int | None) -> list[tuple[int, dict[str, Any]]]:
@@ -143,12 +171,19 @@ def save_adapted(adapter: Adapter, model: Model, folder: Path, *, rows: Iterable
     (folder / "adapter").mkdir(exist_ok=True)
     if not adapter.save(model, folder / "adapter"):
         (folder / "adapter").rmdir()
-    ids = torch.arange(16, device=model.device)[None] % model.config.vocab_size
+    inputs = {"input_ids": torch.arange(16, device=model.device)[None] % model.config.vocab_size}
+    if model.architecture == "encoder-decoder" and "input_ids" in inputs:
+        inputs["decoder_input_ids"] = inputs["input_ids"]
     model.module.eval()
     with torch.inference_mode():
-        adapted = model.outputs({"input_ids": ids}).logits
+        adapted = _first(model.module(**inputs))
     merged = adapter.merge(model)
     with torch.inference_mode():
-        difference = float((merged.outputs({"input_ids": ids}).logits - adapted).abs().max())
+        difference = float((_first(merged.module(**inputs)) - adapted).abs().max())
     merged.save(folder)
     return difference
+
+
+def _first(outputs: Any) -> Tensor:
+    """Return the logits of any head; of a span, those of its beginning."""
+    return (outputs.start_logits if hasattr(outputs, "start_logits") else outputs.logits).float()

@@ -1,0 +1,121 @@
+"""What a model predicts for rows of its task, against what they say is right; beside it the commonest answer.
+
+Read are the rows of `test.jsonl`, or where there is none, the held-out ones. The metrics are those scorers of the step that read
+what the task gives: labels, numbers, tags, spans or text. `commonest` is what a system would score that gives every row the
+commonest label of the training rows (for numbers their mean; for tags "O"): less than that is nothing learned.
+
+What it is not: for conversations; those are `answers`.
+
+    evaluate: {tasks: [{kind: predictions, limit: 2000}], scorers: [accuracy, f1]}
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from septet.core.errors import ComponentError, DataError
+from septet.data.documents import read_rows
+from septet.evals.sample import Output, Sample, pick
+from septet.evals.task import Bench, Figure, Findings, Task, figures_of, judge_all
+from septet.infer.task import Task as Learned
+
+__all__ = ["Predictions"]
+
+
+class Predictions(Task):
+    """Predictions for the test rows of a task."""
+
+    needs: ClassVar[tuple[str, ...]] = ("data",)
+
+    limit: int = Field(default=5000, ge=1)
+    """At most so many rows, drawn by the seed."""
+    part: str = Field(default="", pattern="^(|train|held_out|test)$")
+    """Which rows: test, held_out or train; empty: test where there is one, else held_out."""
+
+    def run(self, bench: Bench) -> Findings:
+        """Errors: ComponentError where no scorer reads what the task gives."""
+        folder = bench.inputs["data"]
+        task, labels = Learned.of_data(folder)
+        path = self._path(folder)
+        rows = [{"id": f"{path.stem}:{number}", **row} for number, row in read_rows(path)]
+        if not rows:
+            raise DataError("there are no rows to predict.", file=path)
+        rows = pick(rows, seed=bench.seed, key=lambda row: str(row["id"]), limit=self.limit)
+        samples = [_sample(task, row) for row in rows]
+        scorers = bench.reading(task.gives)
+        if not scorers:
+            raise ComponentError(
+                f"the task '{task.kind}' gives what none of the scorers reads ({task.gives}); "
+                f"they read {', '.join(sorted({scorer.reads for scorer in bench.scorers}))}."
+            )
+        systems: dict[str, list[Output]] = {}
+        for name in ("model", "before"):
+            if name in bench.readers:
+                found = bench.readers[name].predict(rows, tell=bench.tell)
+                systems[name] = [
+                    Output(
+                        text=one.prediction if isinstance(one.prediction, str) else "",
+                        prediction=one.prediction,
+                        probabilities=one.probabilities,
+                    )
+                    for one in found
+                ]
+        if (commonest := _commonest(task, folder, labels)) is not None:
+            systems["commonest"] = [commonest(row) for row in rows]
+        figures: list[Figure] = []
+        shown: list[dict[str, Any]] = [
+            {"task": task.kind, **row, "predicted": output.prediction}
+            for row, output in zip(rows, systems["model"], strict=True)
+        ]
+        for scorer in scorers:
+            for of, outputs in systems.items():
+                verdicts = judge_all(scorer, samples, outputs)
+                figures += figures_of(task.kind, scorer, verdicts, of=of, seed=bench.seed, note=f"{path.stem} rows")
+                if of == "model":
+                    for row, verdict in zip(shown, verdicts, strict=True):
+                        row.update(verdict.values)
+        return Findings(figures, shown)
+
+    def _path(self, folder: Path) -> Path:
+        if self.part:
+            return folder / f"{self.part}.jsonl"
+        test = folder / "test.jsonl"
+        return test if test.is_file() else folder / "held_out.jsonl"
+
+
+def _sample(task: Learned, row: dict[str, Any]) -> Sample:
+    expected = task.expected(row)
+    first = expected[0] if task.gives == "text" and isinstance(expected, list) else expected
+    return Sample(
+        id=str(row["id"]),
+        reference=first if isinstance(first, str) else "",
+        group=str(row.get("group", "")),
+        kind=expected if task.gives == "label" else "",
+        expected=expected,
+    )
+
+
+def _commonest(task: Learned, folder: Path, labels: Sequence[str]) -> Any:
+    """Return a function from a row to what a system says that only knows the training labels; None where there is no such thing."""
+    if task.gives == "tags":
+        return lambda row: Output(prediction=["O"] * len(row["words"]))
+    if task.gives not in ("label", "labels", "value"):
+        return None
+    right = [task.expected(row) for _, row in read_rows(folder / "train.jsonl")]
+    if task.gives == "value":
+        mean = sum(right) / len(right)
+        return lambda row: Output(prediction=mean)
+    if task.gives == "labels":
+        counts = Counter(label for some in right for label in some)
+        shares = {label: counts[label] / len(right) for label in labels}
+        often = [label for label, share in shares.items() if share >= 0.5]
+        return lambda row: Output(prediction=often, probabilities=shares)
+    counts = Counter(right)
+    shares = {label: counts[label] / len(right) for label in labels}
+    most = max(shares, key=shares.__getitem__)
+    return lambda row: Output(prediction=most, probabilities=shares)

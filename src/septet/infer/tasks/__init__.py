@@ -1,0 +1,1 @@
+"""Classic tasks, one file a kind."""
