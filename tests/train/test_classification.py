@@ -5,14 +5,13 @@ python -m pytest tests/train/test_classification.py
 
 from __future__ import annotations
 
-import json
 import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from tests.train.families import FAMILIES, VOCABULARY, tiny, tokenizer_for
+from tests.train.families import FAMILIES, folder_of, tokenizer_for
 
 from septet.core.errors import DataError
 from septet.core.step import Runtime, Work
@@ -49,24 +48,7 @@ def test_special_tokens_and_where_a_text_is_cut():
 
 @pytest.fixture(params=FAMILIES)
 def folder(request, tmp_path):
-    """A tiny pre-trained model of each family, with a tokenizer that transformers opens."""
-    model = tiny(request.param)
-    model.module.save_pretrained(str(tmp_path))
-    toy = tokenizer_for(request.param)
-    vocabulary = {token: id for id, token in enumerate(toy.convert_ids_to_tokens(range(VOCABULARY)))}
-    (tmp_path / "tokenizer.json").write_text(
-        json.dumps(
-            {
-                "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "Whitespace"},
-                "post_processor": None, "decoder": None, "truncation": None, "padding": None,
-                "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<6>"},
-            }
-        )
-    )  # fmt: skip
-    roles = {"pad": 0, "eos": 1, "bos": 2, "cls": 3, "sep": 4, "mask": 5, "unk": 6}
-    names = {f"{role}_token": f"<{id}>" for role, id in roles.items() if role != "bos" or request.param != "t5"}
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **names}))
-    return tmp_path
+    return folder_of(request.param, tmp_path)
 
 
 def rows_for(model, count: int = 48) -> list[Encoded]:
