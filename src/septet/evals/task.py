@@ -83,6 +83,10 @@ class Task(Component):
     needs: ClassVar[tuple[str, ...]] = ()
     """Inputs of the evaluate step without which this task cannot run: corpus, data, pairs, index, questions."""
 
+    def unsuited(self, inputs: Mapping[str, Path]) -> str:
+        """Return why the inputs, which are all there, are not for this task; empty where they are."""
+        return ""
+
     @abstractmethod
     def run(self, bench: Bench) -> Findings:
         """Ask, judge and compare."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from septet.core.artifact import write_json
 from septet.core.component import Component
-from septet.core.errors import DataError, nearest
+from septet.core.errors import ComponentError, DataError, nearest
 
 if TYPE_CHECKING:  # recipes name tasks, and stay light
     from septet.nn.model import Model
@@ -93,6 +93,12 @@ class Task(Component):
     @abstractmethod
     def expected(self, row: Row) -> Any:
         """Return what a row says is right, in the form of `Predicted.prediction`."""
+
+    def row(self, text: str, *, pair: str | None = None, context: str | None = None) -> dict[str, Any]:
+        """Return a row to predict, of what a person typed. Raises ComponentError for what the task has no use for."""
+        if context is not None:
+            raise ComponentError(f"the task '{self.kind}' reads no passage; leave the context out.")
+        return {"text": text, **({} if pair is None else {"pair": pair})}
 
     # -- which task --------------------------------------------------------------------------------------------------
 

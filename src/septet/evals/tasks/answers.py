@@ -21,6 +21,7 @@ from septet.data.documents import read_documents, read_rows
 from septet.evals.sample import Output, Sample, Score, pick
 from septet.evals.stats import difference
 from septet.evals.task import Bench, Figure, Findings, Task, figures_of, judge_all
+from septet.infer.task import Task as Learned
 
 __all__ = ["Answers"]
 
@@ -38,6 +39,10 @@ class Answers(Task):
     """The longest answer, in tokens."""
     compare: bool = True
     """Ask the model before alignment as well, where it was given."""
+
+    def unsuited(self, inputs: Mapping[str, Path]) -> str:
+        task, _ = Learned.of_data(inputs["data"])
+        return "" if task.kind == "chat" else f"the data is of the task '{task.kind}'"
 
     def run(self, bench: Bench) -> Findings:
         samples = _questions(bench, self.limit)

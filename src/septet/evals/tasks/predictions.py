@@ -12,7 +12,7 @@ What it is not: for conversations; those are `answers`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,6 +36,10 @@ class Predictions(Task):
     """At most so many rows, drawn by the seed."""
     part: str = Field(default="", pattern="^(|train|held_out|test)$")
     """Which rows: test, held_out or train; empty: test where there is one, else held_out."""
+
+    def unsuited(self, inputs: Mapping[str, Path]) -> str:
+        task, _ = Learned.of_data(inputs["data"])
+        return "the data is conversations, for the task 'answers'" if task.kind == "chat" else ""
 
     def run(self, bench: Bench) -> Findings:
         """Errors: ComponentError where no scorer reads what the task gives."""

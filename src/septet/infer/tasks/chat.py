@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from septet.core.errors import DataError
+from septet.core.errors import ComponentError, DataError
 from septet.data.packing import IGNORE, Sample
 from septet.infer.task import Gives, Predicted, Prepared, Row, Rows, Task, Tell
 
@@ -51,6 +51,11 @@ class Chat(Task):
         self, model: Model, rows: Sequence[Row], *, max_tokens: int | None = None, tell: Tell = lambda done, total: None
     ) -> list[Predicted]:
         return written(model, [row["messages"][:-1] for row in rows], max_tokens=self.max_new_tokens, tell=tell)
+
+    def row(self, text: str, *, pair: str | None = None, context: str | None = None) -> dict[str, Any]:
+        if pair is not None or context is not None:
+            raise ComponentError("a conversation is one text; leave the other out.")
+        return {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": ""}]}
 
     def expected(self, row: Row) -> str:
         return row["messages"][-1]["content"]

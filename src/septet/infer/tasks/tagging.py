@@ -11,6 +11,7 @@ What it is not: a check that an I- follows its B-; malformed sequences are score
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from septet.core.errors import DataError
+from septet.core.errors import ComponentError, DataError
 from septet.data.packing import IGNORE
 from septet.infer.inputs import Encoded, collate, dressed, frame, has_segments, place_of
 from septet.infer.task import Gives, Predicted, Prepared, Row, Rows, Task, Tell, by_length
@@ -98,6 +99,13 @@ class Tagging(Task):
             done += len(chosen)
             tell(done, len(pieces))
         return [Predicted(tags) for tags in found]
+
+    def row(self, text: str, *, pair: str | None = None, context: str | None = None) -> dict[str, Any]:
+        """Return the words and marks of a text as CoNLL has them, each mark by itself."""
+        if pair is not None or context is not None:
+            raise ComponentError("tagging reads one text; leave the other out.")
+        words = re.findall(r"\w+(?:[-'’.]\w+)*|[^\w\s]", text)
+        return {"words": words or [text]}
 
     def expected(self, row: Row) -> list[str]:
         return list(row["tags"])
