@@ -117,6 +117,73 @@ def test_bootstrap_by_groups_draws_whole_groups() -> None:
     assert all(rows.count(0) == rows.count(1) and rows.count(2) == rows.count(3) for rows in map(list, seen))
 
 
+def test_several_figures_come_from_the_same_draws() -> None:
+    x = np.arange(20.0)
+    found = stats.bootstrap_all(
+        lambda rows: {"sum": x[rows].sum(), "twice": 2 * x[rows].sum()}, 20, seed=1, resamples=200
+    )
+    assert found["twice"] == found["sum"].with_scale(2)
+    assert found["sum"] == stats.bootstrap(lambda rows: x[rows].sum(), 20, seed=1, resamples=200)
+
+
+def test_undefined_resamples_are_left_out_and_counted() -> None:
+    # two samples: both drawn twice in half of the resamples
+    def spread(rows: np.ndarray) -> float:
+        return 1.0 if len(set(rows)) == 2 else math.nan
+
+    found = stats.bootstrap(spread, 2, seed=0, resamples=400)
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+    count = int(found.method.split(", ")[2].split()[0])
+    assert found.method.endswith("of them undefined and left out")
+    assert 150 < count < 250
+    never = stats.bootstrap(lambda rows: math.nan, 2, seed=0, resamples=10)
+    assert math.isnan(never.value)
+    assert never.low is None
+
+
+def test_an_interval_holds_a_value_that_its_resamples_do_not_reach() -> None:
+    # the number of different rows is largest when every row is there once
+    found = stats.bootstrap(lambda rows: float(len(set(rows.tolist()))), 12, seed=0, resamples=100)
+    assert found.value == found.high == 12
+    assert found.method.endswith("widened to the value")
+
+
+def test_difference_of_a_corpus_figure_is_paired() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.normal(size=50)
+    noise = rng.normal(size=50)
+
+    def figure(x: np.ndarray) -> stats.Figures:
+        return lambda rows: {"correlation": float(np.corrcoef(x[rows], right[rows])[0, 1]), "other": 0.0}
+
+    near, far = figure(right + 0.5 * noise), figure(right + noise)
+    found = stats.bootstrap_difference(near, far, 50, seed=0, resamples=500)["correlation"]
+    every = np.arange(50)
+    assert found.value == pytest.approx(near(every)["correlation"] - far(every)["correlation"])
+    assert found.low > 0
+    assert found.method.startswith("paired percentile bootstrap")
+    assert stats.bootstrap_difference(near, near, 50, seed=0, resamples=50)["correlation"].high == 0
+    theirs = reference.bootstrap(
+        (right + 0.5 * noise, right + noise, right),
+        lambda a, b, y: np.corrcoef(a, y)[0, 1] - np.corrcoef(b, y)[0, 1],
+        paired=True,
+        vectorized=False,
+        method="percentile",
+        n_resamples=500,
+        rng=2,
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.2 * width)
+
+
+def test_sums_and_ranks() -> None:
+    counts = np.asarray([[1.0, 2], [3, 4], [5, 6]])
+    assert stats.summed(counts, np.asarray([0, 2, 2])).tolist() == [11, 14]
+    x = np.asarray([0.3, 0.1, 0.3, 0.2])
+    assert stats.ranks(x).tolist() == [3.5, 1, 3.5, 2]
+    assert stats.ranks(x).tolist() == reference.rankdata(x).tolist()
+
+
 def test_paired_difference_by_hand() -> None:
     # differences 1, 3: mean 2, s = sqrt 2, standard error 1, t(1) = 12.7062
     found = stats.difference([2, 5], [1, 2])

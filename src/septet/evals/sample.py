@@ -1,7 +1,7 @@
 """What an evaluation passes around: a sample, what a system made of it, and a scorer's verdict on that.
 
-A sample is a held-out document, a question with its reference answer, or a pair of answers. It is not tied to a model: the same
-sample goes to every system compared, which is what makes comparisons paired.
+A sample is a held-out document, a question with its reference answer, a pair of answers, or a row of a classic task. It is not tied
+to a model: the same sample goes to every system compared, which is what makes comparisons paired.
 
     python -m pytest tests/evals/test_sample.py
 """
@@ -23,7 +23,12 @@ class Sample:
     """One thing to be judged on.
 
     group: samples of one group (a module) resemble each other and are resampled together; empty means a group of its own.
-    kind: the slice that a scorer may report apart. reference: the text to be predicted, or the right answer.
+    kind: the slice that a scorer may report apart. reference: the text to be predicted, or the right answer. expected: what is
+    right, as JSON, by what a scorer reads:
+
+        label     "positive"                                  labels    ["sport", "money"]
+        value     3.5                                         tags      ["B-PER", "I-PER", "O"]
+        span      every right answer, [] where there is none  text      several right answers, of which `reference` is the first
     """
 
     id: str
@@ -32,6 +37,12 @@ class Sample:
     kind: str = ""
     prompt: tuple[Mapping[str, str], ...] = ()
     rejected: str = ""
+    expected: Any = None
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Every right text: `expected` where it is a list that is not empty, else `reference` alone."""
+        return tuple(self.expected) if isinstance(self.expected, list | tuple) and self.expected else (self.reference,)
 
     @property
     def cluster(self) -> str:
@@ -44,7 +55,9 @@ class Output:
     """What a system made of a sample; only what its task asks for is filled.
 
     text: the generated answer. nll: -log p(reference), in nats, with the separator or end token; num_tokens: in how many
-    tokens (0 for a system without tokens). chosen, rejected: log p of the two answers, in nats, and their tokens.
+    tokens (0 for a system without tokens). chosen, rejected: log p of the two answers, in nats, and their tokens. prediction: in
+    the shape of the sample's `expected`, but for a label None where none could be read, and for a span {"text": the answer or
+    "", "no_answer": larger where there is more likely none}. probabilities: by label; empty where a system has none.
     """
 
     text: str = ""
@@ -54,15 +67,18 @@ class Output:
     rejected: float = 0.0
     chosen_tokens: int = 0
     rejected_tokens: int = 0
+    prediction: Any = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A scorer's verdict on one output: numbers by name, for people and for `reduce`. `parts` holds what only `reduce` needs."""
+    """A scorer's verdict on one output: numbers by name, for people and for `reduce`. `parts` holds what only `reduce` needs,
+    such as n-gram counts or the two labels."""
 
     sample: Sample
     values: Mapping[str, float]
-    parts: Sequence[float] = field(default=())
+    parts: Sequence[Any] = field(default=())
 
 
 def pick(

@@ -7,8 +7,8 @@ module (or page, or author) resemble each other, so the functions take `groups` 
                       (Miller 2024, arXiv:2411.00640, eqs. 1 and 4, with the C/(C-1) correction)
     proportion        Wilson (1927) score interval, right near 0 and 1 where s/sqrt(n) is not
     ratio             sum(a)/sum(b), such as bits per byte: percentile bootstrap over samples or groups (Efron 1979)
-    bootstrap         any statistic of row numbers
-    difference        of two systems on the same samples: always paired
+    bootstrap         any statistic of row numbers; bootstrap_all: several at once, from the same draws
+    difference        of two systems on the same samples: always paired; bootstrap_difference: the same for any statistic
     mcnemar           two systems, right or wrong on the same samples (McNemar 1947)
     auroc             Mann-Whitney, ties count a half
 
@@ -20,8 +20,8 @@ What it is not: a correction for many comparisons, and no interval here covers a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -29,21 +29,31 @@ import numpy as np
 
 __all__ = [
     "Estimate",
+    "Figures",
     "McNemar",
+    "Rows",
     "auroc",
     "bootstrap",
+    "bootstrap_all",
+    "bootstrap_difference",
     "difference",
     "mcnemar",
     "mean",
     "proportion",
+    "ranks",
     "ratio",
     "ratio_difference",
+    "summed",
 ]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+"""Row numbers of samples, some of them several times."""
+Figures = Callable[[Rows], Mapping[str, float]]
+"""Makes the figures of some rows, by name; NaN where a figure is undefined there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +168,7 @@ def ratio_difference(
 
 
 def bootstrap(
-    statistic: Callable[[np.ndarray[Any, Any]], float],
+    statistic: Callable[[Rows], float],
     n: int,
     *,
     seed: int,
@@ -166,21 +176,75 @@ def bootstrap(
     resamples: int = RESAMPLES,
 ) -> Estimate:
     """Return statistic(all rows) with a 95% percentile bootstrap interval; the statistic takes an array of row numbers."""
+    found = bootstrap_all(lambda rows: {"": float(statistic(rows))}, n, seed=seed, groups=groups, resamples=resamples)
+    return found[""]
+
+
+def bootstrap_all(
+    figures: Figures,
+    n: int,
+    *,
+    seed: int,
+    groups: Sequence[Hashable] | None = None,
+    resamples: int = RESAMPLES,
+) -> dict[str, Estimate]:
+    """Return each of figures(all rows) with a 95% percentile bootstrap interval; all are computed on the same draws.
+
+    Resamples in which a figure is undefined (NaN: no sample of a class was drawn) are left out of its interval, and `method`
+    says how many. A figure with a bias, such as a maximum, can lie outside its resamples; the interval is then widened to
+    hold it. A figure that is undefined for all rows has no interval.
+    """
     if n == 0:
         raise ValueError("a bootstrap needs at least one sample.")
     rng = np.random.default_rng(seed)
     codes = _codes(groups, n) if groups is not None else np.arange(n)
     units = int(codes.max()) + 1
-    value = float(statistic(np.arange(n)))
+    whole = figures(np.arange(n))
     if units < 2:
-        return Estimate(value, None, None, n, "one group: no interval")
+        return {name: Estimate(value, None, None, n, "one group: no interval") for name, value in whole.items()}
     members = [np.flatnonzero(codes == unit) for unit in range(units)] if groups is not None else None
-    found = np.empty(resamples)
+    found: dict[str, Array] = {name: np.empty(resamples) for name in whole}
     for turn in range(resamples):
         drawn = rng.integers(units, size=units)
-        found[turn] = statistic(np.concatenate([members[unit] for unit in drawn]) if members is not None else drawn)
-    low, high = _ends(found)
-    return Estimate(value, low, high, n, _bootstrap_name(resamples, units if groups is not None else None))
+        part = figures(np.concatenate([members[unit] for unit in drawn]) if members is not None else drawn)
+        for name, values in found.items():
+            values[turn] = part[name]
+    method = _bootstrap_name(resamples, units if groups is not None else None)
+    return {name: _spread(value, found[name], n, method) for name, value in whole.items()}
+
+
+def bootstrap_difference(
+    first: Figures,
+    second: Figures,
+    n: int,
+    *,
+    seed: int,
+    groups: Sequence[Hashable] | None = None,
+    resamples: int = RESAMPLES,
+) -> dict[str, Estimate]:
+    """Return first minus second for each figure that both systems have, paired: both are computed on the same draws.
+
+    For figures of a whole corpus (F1, BLEU, a correlation), which are no means of the samples' own scores (Koehn 2004,
+    W04-3250, section 4).
+    """
+
+    def minus(rows: Rows) -> dict[str, float]:
+        a, b = first(rows), second(rows)
+        return {name: a[name] - b[name] for name in a if name in b}
+
+    found = bootstrap_all(minus, n, seed=seed, groups=groups, resamples=resamples)
+    return {name: replace(estimate, method=f"paired {estimate.method}") for name, estimate in found.items()}
+
+
+def summed(counts: Array, rows: Rows) -> Array:
+    """Return the sum of some rows of `counts` [N, K], as [K]; a row that is named twice counts twice."""
+    return np.bincount(rows, minlength=len(counts)) @ counts
+
+
+def ranks(x: Array) -> Array:
+    """Return the ranks of `x` [N] from 1; equal values share the mean of theirs."""
+    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
 
 
 def difference(
@@ -267,6 +331,18 @@ def _weights(n: int, groups: Sequence[Hashable] | None, seed: int, resamples: in
 
 def _bootstrap_name(resamples: int, units: int | None) -> str:
     return f"percentile bootstrap, {resamples} resamples" + (f" of {units} groups" if units is not None else "")
+
+
+def _spread(value: float, found: Array, n: int, method: str) -> Estimate:
+    kept = found[np.isfinite(found)]
+    if not math.isfinite(value) or not len(kept):
+        return Estimate(value, None, None, n, "undefined")
+    if len(kept) < len(found):
+        method += f", {len(found) - len(kept)} of them undefined and left out"
+    low, high = _ends(kept)
+    if value < low - 1e-9 or value > high + 1e-9:
+        method += ", widened to the value"
+    return Estimate(value, min(low, value), max(high, value), n, method)
 
 
 def _ends(found: Array) -> tuple[float, float]:

@@ -73,7 +73,7 @@ class Bench:
 
     def reading(self, what: Reads) -> list[Scorer]:
         """Return the scorers that read this kind of output."""
-        return [scorer for scorer in self.scorers if scorer.reads == what]
+        return [scorer for scorer in self.scorers if scorer.can_read(what)]
 
 
 class Task(Component):
@@ -97,14 +97,14 @@ def figures_of(
 ) -> list[Figure]:
     """Reduce one system's scores to figures. Raises ComponentError if a scorer of the user's gives something else."""
     found = scorer.reduce(scores, seed=seed)
-    notes = "; ".join(part for part in (scorer.signature(), note) if part)
+    notes = "; ".join(part for part in (scorer.note(scores), note) if part)
     for name, estimate in found.items():
         if not isinstance(estimate, Estimate):
             raise ComponentError(
                 f"The scorer '{scorer.kind}' returned {type(estimate).__name__} for '{name}'; reduce returns an Estimate by name."
             )
     return [
-        Figure(task, name, of, estimate, scorer.units.get(name, ""), scorer.lower_is_better, notes)
+        Figure(task, name, of, estimate, scorer.units.get(name, ""), scorer.is_lower_better(name), notes)
         for name, estimate in found.items()
     ]
 

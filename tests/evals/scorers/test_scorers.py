@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from septet.core import registry
@@ -105,19 +106,87 @@ def test_preference_accuracy_by_kind_and_per_token() -> None:
     assert reduced(PreferenceAccuracy(per="token"), samples, outputs)["preference_accuracy"].value == 0.75
 
 
+def test_several_references() -> None:
+    sacrebleu = pytest.importorskip("sacrebleu")
+    samples = [Sample(str(i), text, expected=[text, f"Or: {text} Yes."]) for i, text in enumerate(EXPECTED)]
+    outputs = [Output(text=text) for text in (*SAID[:3], "Or: naïve café Yes.")]
+    assert samples[0].references == (EXPECTED[0], f"Or: {EXPECTED[0]} Yes.")
+    assert Sample("a", "b").references == ("b",)
+    streams = [list(part) for part in zip(*(sample.references for sample in samples), strict=True)]
+    found = reduced(Chrf(), samples, outputs)["chrf"]
+    assert found.value == pytest.approx(sacrebleu.corpus_chrf([o.text for o in outputs], streams).score)
+    scores = [Chrf().score(s, o) for s, o in zip(samples, outputs, strict=True)]
+    assert "nrefs:2|" in Chrf().note(scores)
+    # one of them suffices
+    assert reduced(ExactMatch(), samples, outputs)["exact_match"].value == 0.25
+
+
+def test_ratios_are_compared_as_ratios() -> None:
+    # 4 and 2 bytes: (12 - 9) bits of 6 bytes; a mean of the samples' own rates would give (1 + .5)/2 instead
+    samples = [Sample("a", "abcd"), Sample("b", "é")]
+    first = [Output(nll=8 * math.log(2), num_tokens=3), Output(nll=4 * math.log(2), num_tokens=1)]
+    second = [Output(nll=6 * math.log(2), num_tokens=3), Output(nll=3 * math.log(2), num_tokens=1)]
+    for scorer, name, expected in (
+        (BitsPerByte(), "bits_per_byte", 0.5),
+        (Perplexity(), "byte_perplexity", 2**2 - 2**1.5),
+    ):
+        a, b = ([scorer.score(s, o) for s, o in zip(samples, made, strict=True)] for made in (first, second))
+        found = scorer.compare(a, b, seed=0)[name]
+        assert found.value == pytest.approx(expected)
+        assert found.method.startswith("paired")
+        figures = scorer.corpus(a)
+        assert figures is not None
+        assert figures(np.arange(2))[name] == pytest.approx(scorer.reduce(a, seed=0)[name].value)
+
+
+READINGS = {
+    "text": (EXPECTED, SAID),
+    "likelihood": (EXPECTED, SAID),
+    "preference": (EXPECTED, SAID),
+    "label": (["yes", "no", "no", "yes"], ["yes", "yes", "no", "yes"]),
+    "labels": ([["a"], ["a", "b"], [], ["b"]], [["a"], ["b"], [], ["a", "b"]]),
+    "value": ([1.0, 2.0, 3.5, 0.0], [1.5, 2.0, 2.5, 1.0]),
+    "tags": ([["B-A", "O"], ["O", "B-B"], ["O"], ["B-A"]], [["B-A", "O"], ["O", "O"], ["O"], ["B-A"]]),
+    "span": (
+        [["a b"], [], [], ["d"]],
+        [{"text": text, "no_answer": p} for text, p in (("a", 0.0), ("", 0.9), ("c", 0.2), ("d", 0.1))],
+    ),
+}
+"""What is expected and what is predicted, for each thing that a scorer may read."""
+
+
 @pytest.mark.parametrize("kind", registry.names("septet.evals.scorers"))
 def test_every_scorer_keeps_the_contract(kind: str) -> None:
     scorer = Scorer.parse(kind)
     assert Scorer.parse(scorer.dump()) == scorer
     assert registry.summary("septet.evals.scorers", kind)
-    samples = [Sample(str(i), text, group="ab"[i % 2], kind="what") for i, text in enumerate(EXPECTED)]
-    outputs = [Output(text=t, nll=3.0 + i, num_tokens=4, chosen=-1, rejected=-2) for i, t in enumerate(SAID)]
-    scores = [scorer.score(s, o) for s, o in zip(samples, outputs, strict=True)]
-    assert all(isinstance(score, Score) and score.values for score in scores)
-    found, again = scorer.reduce(scores, seed=3), scorer.reduce(scores, seed=3)
-    assert found == again
-    for estimate in found.values():
-        assert estimate.n > 0
-        assert estimate.low <= estimate.value + 1e-9
-        assert estimate.value <= estimate.high + 1e-9
-        assert estimate.method
+    assert scorer.signature()
+    for reads in (what for what in READINGS if scorer.can_read(what)):
+        expected, said = READINGS[reads]
+        reference = expected if reads == "text" else EXPECTED
+        samples = [
+            Sample(
+                str(i), reference[i], group="ab"[i % 2], kind="what", expected=None if reads == "text" else expected[i]
+            )
+            for i in range(4)
+        ]
+        p = [{"a": 0.7, "b": 0.4, "yes": 0.75, "no": 0.25}, {"a": 0.2, "b": 0.9, "yes": 0.6, "no": 0.4}] * 2
+        outputs = [
+            Output(SAID[i], 3.0 + i, 4, -1, -2, prediction=said[i], probabilities=p[i] if "label" in reads else {})
+            for i in range(4)
+        ]
+        scores = [scorer.score(s, o) for s, o in zip(samples, outputs, strict=True)]
+        assert all(isinstance(score, Score) and score.values for score in scores)
+        found, again = scorer.reduce(scores, seed=3), scorer.reduce(scores, seed=3)
+        assert found
+        assert found == again
+        assert scorer.note(scores).startswith(scorer.signature())
+        assert set(scorer.units) | set(scorer.lower_figures) <= set(found), "a figure that does not exist"
+        for estimate in found.values():
+            assert estimate.n > 0
+            assert estimate.low <= estimate.value + 1e-9
+            assert estimate.value <= estimate.high + 1e-9
+            assert estimate.method
+        # a system differs from itself by nothing
+        for difference in scorer.compare(scores, scores, seed=3).values():
+            assert (difference.value, difference.low, difference.high) == pytest.approx((0, 0, 0))

@@ -13,9 +13,11 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from septet.evals.sample import Output, Sample, Score
 from septet.evals.scorer import Reads, Scorer
-from septet.evals.stats import Estimate, ratio
+from septet.evals.stats import Estimate, Figures, ratio
 
 __all__ = ["BitsPerByte"]
 
@@ -29,6 +31,10 @@ class BitsPerByte(Scorer):
 
     def score(self, sample: Sample, output: Output) -> Score:
         return Score(sample, {"bits": output.nll / math.log(2), "bytes": float(len(sample.reference.encode()))})
+
+    def corpus(self, scores: Sequence[Score]) -> Figures:
+        bits, size = (np.asarray([score.values[name] for score in scores]) for name in ("bits", "bytes"))
+        return lambda rows: {"bits_per_byte": float(bits[rows].sum() / size[rows].sum())}
 
     def reduce(self, scores: Sequence[Score], *, seed: int) -> dict[str, Estimate]:
         found = ratio(

@@ -2,23 +2,24 @@
 
 chrF = (1 + b^2) P R / (b^2 P + R), P and R the precision and recall of character n-grams averaged over n = 1..6, b = 2. The
 default is sacrebleu's chrF2, computed by sacrebleu; `word_order: 2` is chrF++. Two figures: `chrf` of the corpus, from the summed
-counts (sacrebleu's `corpus_score`), and `chrf_mean`, the mean of the answers' own scores. The interval of the first resamples
-whole groups of samples.
+counts (sacrebleu's `corpus_score`), and `chrf_mean`, the mean of the answers' own scores. Of several references the best one
+counts. The interval of the first resamples whole groups of samples.
 
 Source: Popovic 2015 (W15-3049), 2017 (W17-4770); Post 2018 (W18-6319) for the signature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
+from septet.evals.sacre import counted, signature
 from septet.evals.sample import Output, Sample, Score
 from septet.evals.scorer import Reads, Scorer
-from septet.evals.stats import Estimate, bootstrap, mean
+from septet.evals.stats import Estimate, Figures, Rows, mean, summed
 
 __all__ = ["Chrf"]
 
@@ -43,24 +44,27 @@ class Chrf(Scorer):
 
     def score(self, sample: Sample, output: Output) -> Score:
         metric = self._metric()
-        # the two hooks that sacrebleu's own significance tests use: counts of a sentence, a score of counts
-        counts = metric._extract_corpus_statistics([output.text], [[sample.reference]])[0]
-        return Score(sample, {"chrf": float(metric._compute_score_from_stats(counts).score)}, tuple(map(float, counts)))
+        counts = counted(metric, output.text, sample.references)
+        return Score(sample, {"chrf": float(metric._compute_score_from_stats(list(counts)).score)}, counts)
+
+    def corpus(self, scores: Sequence[Score]) -> Figures:
+        metric = self._metric()
+        counts = np.asarray([score.parts for score in scores], dtype=np.float64)
+        own = np.asarray([score.values["chrf"] for score in scores])
+
+        def figures(rows: Rows) -> Mapping[str, float]:
+            score = metric._compute_score_from_stats(summed(counts, rows).tolist()).score
+            return {"chrf": float(score), "chrf_mean": float(own[rows].mean())}
+
+        return figures
 
     def reduce(self, scores: Sequence[Score], *, seed: int) -> dict[str, Estimate]:
-        metric = self._metric()
-        counts = np.asarray([score.parts for score in scores])
         groups = [score.sample.cluster for score in scores]
-
-        def corpus(rows: np.ndarray) -> float:
-            return float(metric._compute_score_from_stats(counts[rows].sum(0).tolist()).score)
-
-        return {
-            "chrf": bootstrap(corpus, len(scores), seed=seed, groups=groups, resamples=1000),
-            "chrf_mean": mean([score.values["chrf"] for score in scores], groups=groups),
-        }
+        found = super().reduce(scores, seed=seed)
+        return {**found, "chrf_mean": mean([score.values["chrf"] for score in scores], groups=groups)}
 
     def signature(self) -> str:
-        metric = self._metric()
-        metric.corpus_score(["a"], [["a"]])  # sacrebleu knows the number of references only after it has seen some
-        return f"{metric.corpus_score(['a'], [['a']]).name}|{metric.get_signature()}"
+        return signature(self._metric(), [1])
+
+    def note(self, scores: Sequence[Score]) -> str:
+        return signature(self._metric(), [len(score.sample.references) for score in scores])

@@ -1,25 +1,21 @@
-"""Exact match: the share of answers that equal the reference, raw and after SQuAD's normalisation.
+"""Exact match: the share of answers that equal a reference, raw and after SQuAD's normalisation.
 
 `exact_match` compares the texts as they are, but for white space at both ends; `exact_match_normalised` lower-cases, drops
 punctuation and the articles a, an, the, and joins white space (Rajpurkar et al. 2016, the evaluation script of SQuAD 1.1).
-Wilson intervals.
+Where there are several references, one of them suffices. Wilson intervals.
 """
 
 from __future__ import annotations
 
-import re
-import string
 from collections.abc import Sequence
 from typing import ClassVar
 
+from septet.evals.normalise import normalised
 from septet.evals.sample import Output, Sample, Score
 from septet.evals.scorer import Reads, Scorer
 from septet.evals.stats import Estimate, proportion
 
 __all__ = ["ExactMatch"]
-
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class ExactMatch(Scorer):
@@ -28,12 +24,12 @@ class ExactMatch(Scorer):
     reads: ClassVar[Reads] = "text"
 
     def score(self, sample: Sample, output: Output) -> Score:
-        said, expected = output.text.strip(), sample.reference.strip()
+        said, expected = output.text.strip(), [text.strip() for text in sample.references]
         return Score(
             sample,
             {
-                "exact_match": float(said == expected),
-                "exact_match_normalised": float(_normalised(said) == _normalised(expected)),
+                "exact_match": float(said in expected),
+                "exact_match_normalised": float(normalised(said) in map(normalised, expected)),
             },
         )
 
@@ -45,7 +41,3 @@ class ExactMatch(Scorer):
 
     def signature(self) -> str:
         return "raw: white space at the ends removed; normalised: SQuAD 1.1"
-
-
-def _normalised(text: str) -> str:
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())

@@ -20,7 +20,7 @@ import numpy as np
 
 from septet.evals.sample import Output, Sample, Score
 from septet.evals.scorer import Reads, Scorer
-from septet.evals.stats import Estimate, ratio
+from septet.evals.stats import Estimate, Figures, ratio
 
 __all__ = ["Perplexity"]
 
@@ -47,6 +47,17 @@ class Perplexity(Scorer):
                 "bytes": float(len(text.encode())),
             },
         )
+
+    def corpus(self, scores: Sequence[Score]) -> Figures:
+        nats = np.asarray([score.values["nats"] for score in scores])
+        counts = {
+            unit: np.asarray([score.values[f"{unit}s"] for score in scores]) for unit in ("token", "word", "byte")
+        }
+        return lambda rows: {
+            f"{unit}_perplexity": float(np.exp(nats[rows].sum() / count[rows].sum()))
+            for unit, count in counts.items()
+            if count.any()
+        }
 
     def reduce(self, scores: Sequence[Score], *, seed: int) -> dict[str, Estimate]:
         nats = [score.values["nats"] for score in scores]

@@ -1,0 +1,84 @@
+"""F1 of labels: macro, micro and weighted, with macro precision and recall, for one label a text or several.
+
+With tp, fp and fn of each label: P = tp / (tp + fp), R = tp / (tp + fn), F1 = 2 tp / (2 tp + fp + fn); 0 where the divisor is 0.
+
+    f1_macro       mean of the labels' F1; a rare label weighs as much as a common one
+    f1_micro       F1 of the summed counts; with one label a text, all named, it is the accuracy
+    f1_weighted    mean of the labels' F1, weighted by how often each is right
+
+The names and values are scikit-learn's (`f1_score`, `zero_division=0`): labels count that are expected or predicted somewhere in
+the samples. A text for which a system named no label counts as missed for the right label, and against no other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from septet.core.errors import ComponentError, nearest
+from septet.evals.sample import Output, Sample, Score
+from septet.evals.scorer import Reads, Scorer
+from septet.evals.shapes import right_labels, said_labels
+from septet.evals.stats import Array, Figures, Rows, summed
+
+__all__ = ["F1"]
+
+
+class F1(Scorer):
+    """Precision, recall and F1 over labels."""
+
+    reads: ClassVar[Reads | tuple[Reads, ...]] = ("label", "labels")
+
+    positive: str | None = None
+    """A label whose own precision, recall and F1 are figures as well (`f1_binary`); for two labels, the one that is sought."""
+
+    def score(self, sample: Sample, output: Output) -> Score:
+        said, right = said_labels(output, sample), right_labels(sample)
+        share = 2 * len(said & right) / (len(said) + len(right)) if said or right else 0.0
+        return Score(sample, {"f1": share}, (tuple(sorted(right)), tuple(sorted(said))))
+
+    def corpus(self, scores: Sequence[Score]) -> Figures:
+        labels = sorted({label for score in scores for part in score.parts for label in part})
+        if self.positive is not None and self.positive not in labels:
+            raise ComponentError(
+                f"f1: positive is '{self.positive}', which no sample has as its label.{nearest(self.positive, labels)}"
+            )
+        places = {label: place for place, label in enumerate(labels)}
+        right, said = (np.zeros((len(scores), len(labels))) for _ in range(2))
+        for row, score in enumerate(scores):
+            for table, part in ((right, score.parts[0]), (said, score.parts[1])):
+                table[row, [places[label] for label in part]] = 1
+        counts = np.concatenate([right * said, said, right], axis=1)  # [N, 3L]: hits, predicted, expected
+
+        def figures(rows: Rows) -> dict[str, float]:
+            hits, predicted, expected = summed(counts, rows).reshape(3, -1)
+            seen = predicted + expected > 0  # a resample may lack a label
+            precision, recall = _share(hits, predicted), _share(hits, expected)
+            f1 = _share(2 * hits, predicted + expected)
+            found = {
+                "f1_macro": float(_share(f1[seen].sum(), seen.sum())),
+                "f1_micro": float(_share(2 * hits.sum(), predicted.sum() + expected.sum())),
+                "f1_weighted": float(_share((f1 * expected).sum(), expected.sum())),
+                "precision_macro": float(_share(precision[seen].sum(), seen.sum())),
+                "recall_macro": float(_share(recall[seen].sum(), seen.sum())),
+            }
+            if self.positive is not None:
+                place = places[self.positive]
+                found |= {
+                    "f1_binary": float(f1[place]),
+                    "precision_binary": float(precision[place]),
+                    "recall_binary": float(recall[place]),
+                }
+            return found
+
+        return figures
+
+    def signature(self) -> str:
+        binary = f"; binary: '{self.positive}'" if self.positive is not None else ""
+        return f"labels that are expected or predicted; 0 where undefined{binary}"
+
+
+def _share(above: Array, below: Array) -> Array:
+    return np.divide(above, below, out=np.zeros_like(above, dtype=np.float64), where=np.asarray(below) > 0)
