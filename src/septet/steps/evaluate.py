@@ -32,11 +32,21 @@ from septet.core.step import Step, Work
 from septet.evals.judged import Judged
 from septet.evals.reader import ModelReader
 from septet.evals.scorer import Scorer
+from septet.evals.scorers.accuracy import Accuracy
 from septet.evals.scorers.bits_per_byte import BitsPerByte
+from septet.evals.scorers.bleu import Bleu
+from septet.evals.scorers.calibration import Calibration
 from septet.evals.scorers.chrf import Chrf
+from septet.evals.scorers.entity_f1 import EntityF1
 from septet.evals.scorers.exact_match import ExactMatch
+from septet.evals.scorers.f1 import F1
+from septet.evals.scorers.matthews_corrcoef import MatthewsCorrcoef
 from septet.evals.scorers.perplexity import Perplexity
 from septet.evals.scorers.preference_accuracy import PreferenceAccuracy
+from septet.evals.scorers.regression import Regression
+from septet.evals.scorers.roc_auc import RocAuc
+from septet.evals.scorers.rouge import Rouge
+from septet.evals.scorers.squad import Squad
 from septet.evals.task import Bench, Task
 from septet.evals.tasks.answers import Answers
 from septet.evals.tasks.held_out_text import HeldOutText
@@ -53,6 +63,7 @@ class Evaluate(Step):
     """Measure a model with intervals and baselines."""
 
     produces: ClassVar[str] = "report"
+    version: ClassVar[int] = 2  # more scorers by default
 
     model: ModelRef
     """The model to evaluate."""
@@ -75,7 +86,12 @@ class Evaluate(Step):
     )
     """What to measure; those whose inputs are missing are left out."""
     scorers: tuple[Scorer, ...] = Field(
-        default_factory=lambda: (BitsPerByte(), Perplexity(), Chrf(), ExactMatch(), PreferenceAccuracy()), min_length=1
+        default_factory=lambda: (
+            *(BitsPerByte(), Perplexity(), Chrf(), ExactMatch(), PreferenceAccuracy()),
+            *(Accuracy(), F1(), MatthewsCorrcoef(), RocAuc(), Calibration(), Regression(), EntityF1(), Squad()),
+            *(Bleu(), Rouge()),
+        ),
+        min_length=1,
     )
     """Metrics; each is given to every task that makes what it reads."""
     seed: int = 0
@@ -149,7 +165,12 @@ class Evaluate(Step):
         return lambda: _ask(index, questions, threads=work.runtime.threads, tell=tell)
 
 
-HEADLINES = frozenset({"bits_per_byte", "chrf", "preference_accuracy", "first_citation_accuracy", "auroc_of_refusing"})
+HEADLINES = frozenset(
+    {
+        *("bits_per_byte", "chrf", "preference_accuracy", "first_citation_accuracy", "auroc_of_refusing", "accuracy"),
+        *("f1_macro", "entity_f1", "f1", "exact_match", "bleu", "rougeL", "spearman"),
+    }
+)
 
 
 def _teller(work: Work, place: int, count: int) -> Callable[[int, int], None]:
