@@ -56,6 +56,8 @@ class Finetune(Step):
     """At most so many rows; none: all."""
     learning_rate: float | None = Field(default=None, gt=0)
     """The peak, after a rise over a twentieth of the steps; then it falls to zero. None: from adapter and width."""
+    rate_factor: float = Field(default=1.0, gt=0)
+    """A multiple of the rate that adapter and width give."""
     batch_size: int = Field(default=32, ge=1)
     """Rows in one optimizer step."""
     max_tokens: int | None = Field(default=None, ge=2)
@@ -107,7 +109,7 @@ class Finetune(Step):
                 + (f" and were cut; {prepared.lost} tokens were lost." if prepared.lost else " and are read in pieces.")
             )
         objective = Objective.parse(task.objective).suited(model.architecture)
-        rate = self.learning_rate or self.adapter.learning_rate(model)
+        rate = self.learning_rate or self.rate_factor * self.adapter.learning_rate(model)
         before = evaluate(model, objective, held_out, settled=settled) if held_out else {}
         model = self.adapter.attach(model, seed=self.seed)
         steps = steps_of(len(samples), self.epochs, self.batch_size)

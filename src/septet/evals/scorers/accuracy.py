@@ -12,7 +12,7 @@ from typing import ClassVar
 from septet.evals.sample import Output, Sample, Score
 from septet.evals.scorer import Reads, Scorer
 from septet.evals.shapes import right_labels, said_labels
-from septet.evals.stats import Estimate, proportion
+from septet.evals.stats import Estimate, mean, proportion
 
 __all__ = ["Accuracy"]
 
@@ -27,7 +27,10 @@ class Accuracy(Scorer):
         return Score(sample, {"accuracy": float(right)})
 
     def reduce(self, scores: Sequence[Score], *, seed: int) -> dict[str, Estimate]:
-        return {"accuracy": proportion(int(sum(score.values["accuracy"] for score in scores)), len(scores))}
+        groups, right = [score.sample.cluster for score in scores], [score.values["accuracy"] for score in scores]
+        # Wilson's interval takes samples for independent, and those of one group are not
+        alone = len(set(groups)) == len(groups)
+        return {"accuracy": proportion(int(sum(right)), len(right)) if alone else mean(right, groups=groups)}
 
     def signature(self) -> str:
         return "share of right labels; of sets of labels, exactly equal ones"

@@ -24,7 +24,7 @@ from septet.evals.sample import Output, Sample, pick
 from septet.evals.task import Bench, Figure, Findings, Task, figures_of, judge_all
 from septet.infer.task import Task as Learned
 
-__all__ = ["Predictions"]
+__all__ = ["Predictions", "commonest", "output_of", "sample_of"]
 
 
 class Predictions(Task):
@@ -50,7 +50,7 @@ class Predictions(Task):
         if not rows:
             raise DataError("there are no rows to predict.", file=path)
         rows = pick(rows, seed=bench.seed, key=lambda row: str(row["id"]), limit=self.limit)
-        samples = [_sample(task, row) for row in rows]
+        samples = [sample_of(task, row) for row in rows]
         scorers = bench.reading(task.gives)
         if not scorers:
             raise ComponentError(
@@ -62,15 +62,10 @@ class Predictions(Task):
             if name in bench.readers:
                 found = bench.readers[name].predict(rows, tell=bench.tell)
                 systems[name] = [
-                    Output(
-                        text=one.prediction if isinstance(one.prediction, str) else "",
-                        prediction=one.prediction,
-                        probabilities=one.probabilities,
-                    )
-                    for one in found
+                    output_of({"prediction": one.prediction, "probabilities": one.probabilities}) for one in found
                 ]
-        if (commonest := _commonest(task, folder, labels)) is not None:
-            systems["commonest"] = [commonest(row) for row in rows]
+        if (plain := commonest(task, folder, labels)) is not None:
+            systems["commonest"] = [plain(row) for row in rows]
         figures: list[Figure] = []
         shown: list[dict[str, Any]] = [
             {"task": task.kind, **row, "predicted": output.prediction}
@@ -92,7 +87,16 @@ class Predictions(Task):
         return test if test.is_file() else folder / "held_out.jsonl"
 
 
-def _sample(task: Learned, row: dict[str, Any]) -> Sample:
+def output_of(predicted: Mapping[str, Any]) -> Output:
+    """Return a prediction, {"prediction", "probabilities"}, as scorers read it."""
+    said = predicted["prediction"]
+    return Output(
+        text=said if isinstance(said, str) else "", prediction=said, probabilities=dict(predicted["probabilities"])
+    )
+
+
+def sample_of(task: Learned, row: Mapping[str, Any]) -> Sample:
+    """Return a row, which has an id, as scorers read it."""
     expected = task.expected(row)
     first = expected[0] if task.gives == "text" and isinstance(expected, list) else expected
     return Sample(
@@ -104,7 +108,7 @@ def _sample(task: Learned, row: dict[str, Any]) -> Sample:
     )
 
 
-def _commonest(task: Learned, folder: Path, labels: Sequence[str]) -> Any:
+def commonest(task: Learned, folder: Path, labels: Sequence[str]) -> Any:
     """Return a function from a row to what a system says that only knows the training labels; None where there is no such thing."""
     if task.gives == "tags":
         return lambda row: Output(prediction=["O"] * len(row["words"]))

@@ -1,0 +1,116 @@
+"""The ladder: rungs are measured and compared, rates are chosen on held-out rows, a stopped climb goes on, advice says why.
+
+python -m pytest tests/steps/test_adapt.py
+"""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from tests.steps.test_finetune_tasks import dataset, rows
+from tests.train.families import folder_of
+from tiny_chat import artifact, work_at
+
+from septet.core.errors import ComponentError, DataError, Stopped
+from septet.ops.ladder import Rung, recommend
+from septet.steps.adapt import Adapt
+
+ABOUT = {"task": "classification", "labels": ["a", "b", "c"]}
+FIELDS = {"model": "$base", "data": "$rows", "rungs": ["lora", "full"], "epochs": 6, "rates": [0.01, 10.0]}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "base").mkdir()
+    data = dataset(folder / "rows", rows(96, 1), rows(45, 2), **ABOUT)
+    (data.path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(60, 3)))
+    return {"model": artifact(folder_of("bert", folder / "base"), "model"), "data": data}
+
+
+@pytest.fixture(scope="module")
+def climbed(inputs, tmp_path_factory):
+    work = work_at(tmp_path_factory.mktemp("climbed"))
+    return Adapt(**FIELDS).run(work, **inputs), work.out
+
+
+def test_every_rung_has_its_quality_and_its_costs(climbed):
+    facts, out = climbed
+    ladder = json.loads((out / "ladder.json").read_text())
+    assert (facts["metric"], facts["judged_on"], facts["judged_rows"]) == ("accuracy", "test", 60)
+    rungs = {rung["name"]: rung for rung in ladder["rungs"]}
+    assert list(rungs) == ["lora", "full"]
+    for rung in rungs.values():
+        assert len(rung["by_seed"]) == 2
+        assert rung["value"] == pytest.approx(sum(rung["by_seed"]) / 2)
+        assert rung["low"] <= rung["value"] <= rung["high"]
+        assert rung["seconds"] > 0
+        assert rung["milliseconds"] > 0
+    assert rungs["lora"]["parameters"] < rungs["full"]["parameters"]
+    assert rungs["lora"]["bytes_on_disk"] < rungs["full"]["bytes_on_disk"]
+    assert rungs["full"]["value"] > 0.8
+
+
+def test_the_rate_that_does_better_on_held_out_rows_is_taken(climbed):
+    # a hundredth of the usual rate learns nothing in so few steps
+    rungs = json.loads((climbed[1] / "ladder.json").read_text())["rungs"]
+    assert all(rung["learning_rate"] > 1e-3 for rung in rungs)
+
+
+def test_the_commonest_answer_stands_beside(climbed):
+    figures = json.loads((climbed[1] / "report.json").read_text())
+    by = {(figure["metric"], figure["of"]): figure["value"] for figure in figures}
+    assert by["accuracy", "commonest"] == pytest.approx(1 / 3)
+    assert by["accuracy", "full"] > by["accuracy", "commonest"]
+    assert ("f1_macro", "lora") in by
+
+
+def test_the_picture_names_every_rung(climbed):
+    picture = (climbed[1] / "ladder.svg").read_text()
+    assert picture.startswith("<svg")
+    assert "lora " in picture
+    assert "(recommended)" in picture
+
+
+def test_a_stopped_climb_goes_on_where_it_was(climbed, inputs, tmp_path):
+    with pytest.raises(Stopped):
+        Adapt(**FIELDS).run(work_at(tmp_path, stop_after=60), **inputs)
+    done = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "state").glob("*.json")}
+    assert done, "a run was finished before the stop"
+    Adapt(**FIELDS).run(work_at(tmp_path), **inputs)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "state").glob("*.json")}
+    assert done.items() <= kept.items()
+    ours, theirs = (json.loads((out / "ladder.json").read_text()) for out in (tmp_path / "out", climbed[1]))
+    assert [rung["by_seed"] for rung in ours["rungs"]] == [rung["by_seed"] for rung in theirs["rungs"]]
+    assert ours["recommended"] == theirs["recommended"]
+
+
+def test_without_held_out_rows_nothing_can_be_chosen(inputs, tmp_path):
+    data = dataset(tmp_path / "rows", rows(9, 1), [], **ABOUT)
+    with pytest.raises(DataError, match="the ladder needs held-out rows"):
+        Adapt(**FIELDS).run(work_at(tmp_path), model=inputs["model"], data=data)
+
+
+def test_two_rungs_that_are_the_same(inputs, tmp_path):
+    with pytest.raises(ComponentError, match="the rung 'lora' stands twice"):
+        Adapt(**{**FIELDS, "rungs": ["lora", "lora"]}).run(work_at(tmp_path), **inputs)
+
+
+def rung(name: str, value: float, parameters: int) -> Rung:
+    return Rung(name, value, value - 0.1, value + 0.1, [value], 1e-3, parameters, 1.0, None, 4 * parameters, 1.0)
+
+
+def apart(value: float, low: float, high: float) -> SimpleNamespace:
+    return SimpleNamespace(value=value, low=low, high=high)
+
+
+def test_of_rungs_that_cannot_be_told_apart_the_smallest_is_recommended():
+    rungs = [rung("full", 0.9, 1000), rung("lora", 0.89, 10), rung("prompt", 0.6, 1)]
+    advice = recommend(rungs, {"lora": apart(-0.01, -0.03, 0.01), "prompt": apart(-0.3, -0.4, -0.2)}, "accuracy")
+    assert advice.name == "lora"
+    assert "cannot be told from full" in advice.why
+    advice = recommend(rungs, {"lora": apart(-0.05, -0.07, -0.03), "prompt": apart(-0.3, -0.4, -0.2)}, "accuracy")
+    assert advice.name == "full"
+    assert "better than every other rung" in advice.why
