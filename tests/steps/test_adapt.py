@@ -14,7 +14,7 @@ from tests.train.families import folder_of
 from tiny_chat import artifact, work_at
 
 from septet.core.errors import ComponentError, DataError, Stopped
-from septet.ops.ladder import Rung, recommend
+from septet.ops.report.ladder import Rung, recommend
 from septet.steps.adapt import Adapt
 
 ABOUT = {"task": "classification", "labels": ["a", "b", "c"]}

@@ -51,7 +51,7 @@ from septet.evals.stats import Estimate, difference
 from septet.evals.task import Figure, figures_of, judge_all
 from septet.evals.tasks.predictions import commonest, output_of, sample_of
 from septet.infer.task import Task
-from septet.ops.ladder import Rung, draw, recommend, told
+from septet.ops.report.ladder import Rung, draw, recommend, told
 from septet.steps.finetune import Finetune
 from septet.train.adapter import Adapter
 

@@ -23,9 +23,10 @@ from septet.core.events import Event
 from septet.core.store import Store
 from septet.ops.progress import duration
 from septet.ops.report.audits import sections
-from septet.ops.report.charts import Curve, Span, curves, number, size_text, spans
+from septet.ops.report.charts import Curve, Span, curves, decimal, number, size_text, spans
 from septet.ops.report.corpora import corpus_parts, packed_parts
 from septet.ops.report.html import Markup, document, join, table, tag
+from septet.ops.report.ladder import Rung, picture_of
 from septet.ops.report.lineage import Node, draw
 from septet.ops.report.verdict import sentences, side
 
@@ -87,6 +88,15 @@ class _Page:
         return {event["step"]: words[event["event"]] for event in self.events if event.get("event") in words}
 
     @cached_property
+    def ladders(self) -> list[tuple[str, dict[str, Any]]]:
+        """Steps that compared ways to adapt, and what they found."""
+        return [
+            (name, json.loads((artifact.path / "ladder.json").read_text(encoding="utf-8")))
+            for name, artifact in self.artifacts.items()
+            if (artifact.path / "ladder.json").is_file()
+        ]
+
+    @cached_property
     def reports(self) -> list[tuple[str, Artifact, list[Figure]]]:
         found = []
         for name, artifact in self.artifacts.items():
@@ -109,6 +119,7 @@ class _Page:
         sections = [
             ("lineage", "How it was made", self.lineage()),
             ("learning", "Learning", self.learning()),
+            ("ladder", "Ways to adapt, compared", self.ladder()),
             ("evaluation", "Evaluation", self.evaluation()),
             ("samples", "Answers, good and bad", self.samples()),
             ("corpus", "What the corpus kept and dropped", self.corpus()),
@@ -118,7 +129,8 @@ class _Page:
         ]
         sections = [(id, title, body) for id, title, body in sections if body]
         links = [tag("li", tag("a", title, href=f"#{id}")) for id, title, _ in sections]
-        verdict = [text for _, report, figures in self.reports for text in sentences(figures, self.roles(report))]
+        verdict = [f"{name}: {ladder['why']}" for name, ladder in self.ladders]
+        verdict += [text for _, report, figures in self.reports for text in sentences(figures, self.roles(report))]
         if not verdict:
             verdict = ["No evaluation was part of this run, so there is nothing to judge yet: add an `evaluate` step."]
         total = sum(float(artifact.facts.get("seconds", 0)) for artifact in self.artifacts.values())
@@ -185,6 +197,47 @@ class _Page:
             ends += f"; held out at the end {number(float(last['held_out_loss']))}" if last else ""
             found.append(tag("figure", tag("h3", f"{name} ({kind})"), chart, tag("figcaption", f"{ends}.")))
         return tag("div", *found, class_="pair") if found else None
+
+    def ladder(self) -> Markup | None:
+        parts = []
+        for name, ladder in self.ladders:
+            rungs = [Rung(**rung) for rung in ladder["rungs"]]
+            told = f"{ladder['metric']} over {ladder['rows']} {ladder['part']} rows against the parameters that learn. "
+            told += "Bars: 95% intervals over rows; seeds are pooled."
+            picture = picture_of(rungs, metric=ladder["metric"], recommended=ladder["recommended"])
+            parts.append(tag("figure", tag("h3", name), picture, tag("figcaption", told)))
+            head = [
+                "rung",
+                ladder["metric"],
+                "interval",
+                "seeds",
+                "learn",
+                "rate",
+                "training",
+                "memory",
+                "on disk",
+                "a row",
+            ]
+            rows = [
+                [
+                    rung.name,
+                    decimal(rung.value, 3),
+                    f"{decimal(rung.low, 3)} to {decimal(rung.high, 3)}"
+                    if rung.low is not None and rung.high is not None
+                    else "–",
+                    f"{decimal(min(rung.by_seed), 3)} to {decimal(max(rung.by_seed), 3)}",
+                    number(rung.parameters),
+                    f"{rung.learning_rate:.2g}",
+                    duration(rung.seconds),
+                    "–" if rung.peak_bytes is None else size_text(rung.peak_bytes),
+                    size_text(rung.bytes_on_disk),
+                    f"{number(rung.milliseconds)} ms",
+                ]
+                for rung in rungs
+            ]
+            caption = f"{ladder['why']} Memory is what training took above what the process held before."
+            parts.append(tag("div", table(head, rows, caption, numbers={1, 4, 5, 6, 7, 8, 9}), class_="card scroll"))
+        return join(*parts) if parts else None
 
     def evaluation(self) -> Markup | None:
         parts = []
@@ -292,6 +345,13 @@ TITLES = {
     "held-out-text": ("Held-out text", "bits_per_byte", "bits per byte, less is better"),
     "answers": ("Answers to held-out questions", "chrf", "chrF, of 100, more is better"),
     "preferences": ("Preferences", "preference_accuracy", "share of pairs, more is better"),
+    "classification": ("Classification", "accuracy", "accuracy, more is better"),
+    "multi-label": ("Several labels", "f1_micro", "F1 over all labels, more is better"),
+    "regression": ("Numbers", "spearman", "rank correlation, more is better"),
+    "tagging": ("Entities", "entity_f1", "F1 of whole entities, more is better"),
+    "question-answering": ("Answers in a passage", "f1", "F1 of words, more is better"),
+    "text-to-text": ("Text to text", "chrf", "chrF, of 100, more is better"),
+    "completion": ("Completions", "chrf", "chrF, of 100, more is better"),
     "retrieval": ("Retrieval and refusing", "mean_reciprocal_rank", "mean reciprocal rank, more is better"),
 }
 

@@ -30,7 +30,7 @@ def side(figure: Figure) -> int:
 def sentences(figures: Sequence[Figure], names: Mapping[str, str]) -> list[str]:
     """Return the verdict, a sentence or two for each task that was run. `names` gives the step for model, before and base."""
     by = {(figure["task"], figure["metric"], figure["of"]): figure for figure in figures}
-    return [*_text(by, names), *_answers(by), *_preferences(by), *_retrieval(by)]
+    return [*_text(by, names), *_predictions(by), *_answers(by), *_preferences(by), *_retrieval(by)]
 
 
 def _text(by: Mapping[tuple[str, str, str], Figure], names: Mapping[str, str]) -> list[str]:
@@ -60,6 +60,31 @@ def _text(by: Mapping[tuple[str, str, str], Figure], names: Mapping[str, str]) -
         after = by[task, "bits_per_byte", "model"]
         text += f" After fine-tuning and alignment ({names.get('model', 'model')}) it needs {_full(after)}."
     return [text]
+
+
+MAIN = {
+    "classification": ("accuracy", "labels are right for"),
+    "multi-label": ("f1_micro", "labels have an F1 of"),
+    "tagging": ("entity_f1", "entities have an F1 of"),
+    "question-answering": ("f1", "answers have an F1 of"),
+    "text-to-text": ("chrf", "texts have a chrF of"),
+    "regression": ("spearman", "numbers have a rank correlation of"),
+}
+"""By task the figure that the verdict names, and how."""
+
+
+def _predictions(by: Mapping[tuple[str, str, str], Figure]) -> list[str]:
+    found = []
+    for task, (metric, words) in MAIN.items():
+        own, plain = by.get((task, metric, "model")), by.get((task, metric, "commonest"))
+        if own is None:
+            continue
+        share = metric == "accuracy"
+        text = f"Its {words} {_percent(own) if share else _full(own)}{' of the rows' if share else ''} (n = {own['n']})"
+        if plain is not None:
+            text += f"; the commonest answer would have {_percent(plain) if share else _full(plain)}"
+        found.append(text + ".")
+    return found
 
 
 def _answers(by: Mapping[tuple[str, str, str], Figure]) -> list[str]:

@@ -2,7 +2,7 @@
 
 What it is not: where rungs are trained; that is the step `adapt`.
 
-    python -m pytest tests/ops/test_ladder.py
+    python -m pytest tests/steps/test_adapt.py
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
 from septet.ops.report.charts import number, powers, size_text, ticks
-from septet.ops.report.html import tag
+from septet.ops.report.html import Markup, tag
 
-__all__ = ["Advice", "Rung", "draw", "recommend", "told"]
+__all__ = ["Advice", "Rung", "draw", "picture_of", "recommend", "told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,13 @@ def recommend(rungs: Sequence[Rung], minus_the_best: Mapping[str, Difference], m
     )
 
 
-def draw(rungs: Sequence[Rung], *, metric: str, recommended: str, width: int = 720, height: int = 400) -> str:
-    """Return a picture that stands alone: parameters that learn, from left to right by their logarithm, against the figure."""
+def draw(rungs: Sequence[Rung], *, metric: str, recommended: str) -> str:
+    """Return the picture as a file that stands alone."""
+    return str(picture_of(rungs, metric=metric, recommended=recommended)) + "\n"
+
+
+def picture_of(rungs: Sequence[Rung], *, metric: str, recommended: str, width: int = 720, height: int = 400) -> Markup:
+    """Return parameters that learn, from left to right by their logarithm, against the figure of each rung."""
     left, right, top, bottom = 64, 150, 28, 48
     xs = [math.log10(max(1, rung.parameters)) for rung in rungs]
     lows = [rung.value if rung.low is None else rung.low for rung in rungs]
@@ -140,4 +145,4 @@ def draw(rungs: Sequence[Rung], *, metric: str, recommended: str, width: int = 7
         text = f"{rung.name} {rung.value:.3f}{' (recommended)' if chosen else ''}"
         parts.append(tag("text", text, x=across(x) + 10, y=y + 4))
     size = {"viewBox": f"0 0 {width} {height}", "width": width, "height": height}
-    return str(tag("svg", *parts, xmlns="http://www.w3.org/2000/svg", role="img", **size)) + "\n"
+    return tag("svg", *parts, xmlns="http://www.w3.org/2000/svg", role="img", **size)
