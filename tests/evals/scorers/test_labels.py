@@ -77,6 +77,10 @@ def test_no_label_named_is_missed_but_no_label_of_its_own() -> None:
     assert values(F1(), ["a", "a"], ["a", None])["f1_macro"] == pytest.approx(2 / 3)
 
 
+def test_texts_without_any_label() -> None:
+    assert set(values(F1(), [[], []], [[], []]).values()) == {0}
+
+
 def test_matthews_by_hand() -> None:
     # tp 3, tn 1, fp 2, fn 1: (3*1 - 2*1) / sqrt(5*4*3*2) = 1/sqrt(120)
     right, said = list("ppppnnn"), list("pppnppn")
