@@ -229,7 +229,7 @@ def bootstrap_difference(
     """Return first minus second for each figure that both systems have, paired: both are computed on the same draws.
 
     For figures of a whole corpus (F1, BLEU, a correlation), which are no means of the samples' own scores (Koehn 2004,
-    W04-3250, section 4).
+    W04-3250).
     """
 
     def minus(rows: Rows) -> dict[str, float]:

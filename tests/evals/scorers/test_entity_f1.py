@@ -116,5 +116,7 @@ def test_wrong_tags_are_refused() -> None:
         judged([["O", "O"]], [["O"]])
     with pytest.raises(DataError, match="sample '0': the right tag of word 2 is 'E-PER'; expected O, B-TYPE or I-TYPE"):
         judged([["O", "E-PER"]], [["O", "O"]])
+    with pytest.raises(DataError, match="the right tag of word 1 is 'I-'"):
+        judged([["I-"]], [["O"]])
     with pytest.raises(DataError, match="expected a list of BIO tags; got 'O O'"):
         judged([["O", "O"]], ["O O"])

@@ -115,6 +115,19 @@ def test_labels_agree_with_sklearn(seed: int, num_labels: int) -> None:
     assert values(MatthewsCorrcoef(), right, said)["matthews_corrcoef"] == pytest.approx(theirs)
 
 
+def test_a_resample_is_scored_as_sklearn_would_score_it() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(2)
+    right, said = ([f"l{x}" for x in rng.integers(6, size=30)] for _ in range(2))
+    f1, matthews = (scorer.corpus(judged(scorer, right, said)) for scorer in (F1(), MatthewsCorrcoef()))
+    for _ in range(20):
+        rows = rng.integers(30, size=8)  # few, so that labels are missing and samples come twice
+        a, b = [right[i] for i in rows], [said[i] for i in rows]
+        assert f1(rows)["f1_macro"] == pytest.approx(metrics.f1_score(a, b, average="macro", zero_division=0))
+        assert f1(rows)["f1_weighted"] == pytest.approx(metrics.f1_score(a, b, average="weighted", zero_division=0))
+        assert matthews(rows)["matthews_corrcoef"] == pytest.approx(metrics.matthews_corrcoef(a, b))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_several_labels_agree_with_sklearn(seed: int) -> None:
     metrics, preprocessing = pytest.importorskip("sklearn.metrics"), pytest.importorskip("sklearn.preprocessing")

@@ -80,6 +80,8 @@ def test_figures_by_hand() -> None:
     assert found["exact_match, has answer"] == proportion(2, 3)
     assert found["exact_match, no answer"] == proportion(1, 2)
     assert found["f1, no answer"].value == 0.5
+    # so it is no answer to agree with where there is another one
+    assert values([(["the", "Paris"], "the", None)])["exact_match"] == 0
     # the best answer is taken for each figure apart
     assert values([(["a b", "c d e"], "c d", None)]) == pytest.approx({"exact_match": 0, "f1": 0.8})
     # no scores, no threshold; and one slice alone is the whole

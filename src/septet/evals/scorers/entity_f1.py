@@ -46,7 +46,7 @@ class EntityF1(Scorer):
                 f"sample '{sample.id}' has {len(right)} words and {len(said)} predicted tags; each word has one."
             )
         for place in malformed(right):
-            if not right[place].startswith("I-"):
+            if not spans(right[place : place + 1]):
                 raise DataError(
                     f"sample '{sample.id}': the right tag of word {place + 1} is '{right[place]}'; expected O, B-TYPE or I-TYPE. "
                     "Convert the tags when the data are prepared."

@@ -64,11 +64,11 @@ class F1(Scorer):
             precision, recall = _share(hits, predicted), _share(hits, expected)
             f1 = _share(2 * hits, predicted + expected)
             found = {
-                "f1_macro": float(_share(f1[seen].sum(), seen.sum())),
+                "f1_macro": float(_share(f1.sum(), seen.sum())),
                 "f1_micro": float(_share(2 * hits.sum(), predicted.sum() + expected.sum())),
                 "f1_weighted": float(_share((f1 * expected).sum(), expected.sum())),
-                "precision_macro": float(_share(precision[seen].sum(), seen.sum())),
-                "recall_macro": float(_share(recall[seen].sum(), seen.sum())),
+                "precision_macro": float(_share(precision.sum(), seen.sum())),
+                "recall_macro": float(_share(recall.sum(), seen.sum())),
             }
             if self.positive is not None:
                 place = places[self.positive]
