@@ -202,11 +202,15 @@ def bootstrap_all(
     whole = figures(np.arange(n))
     if units < 2:
         return {name: Estimate(value, None, None, n, "one group: no interval") for name, value in whole.items()}
-    members = [np.flatnonzero(codes == unit) for unit in range(units)] if groups is not None else None
+    by_unit, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
+    starts = np.cumsum(sizes) - sizes
     found: dict[str, Array] = {name: np.empty(resamples) for name in whole}
     for turn in range(resamples):
         drawn = rng.integers(units, size=units)
-        part = figures(np.concatenate([members[unit] for unit in drawn]) if members is not None else drawn)
+        # the rows of each unit drawn, one unit after the other: where it starts, and 0, 1, ... from there
+        counts = sizes[drawn]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        part = figures(by_unit[np.repeat(starts[drawn], counts) + within])
         for name, values in found.items():
             values[turn] = part[name]
     method = _bootstrap_name(resamples, units if groups is not None else None)
@@ -225,7 +229,7 @@ def bootstrap_difference(
     """Return first minus second for each figure that both systems have, paired: both are computed on the same draws.
 
     For figures of a whole corpus (F1, BLEU, a correlation), which are no means of the samples' own scores (Koehn 2004,
-    W04-3250, section 4).
+    W04-3250).
     """
 
     def minus(rows: Rows) -> dict[str, float]:

@@ -15,12 +15,13 @@ import sacrebleu
 from septet.evals.sample import Output, Sample, Score
 from septet.evals.scorers.bleu import Bleu
 
-SAID = ["The cat sat on the mat.", "There is a dog in the garden", "", "Ein Hund läuft."]
+SAID = ["The cat sat on the mat.", "There is a dog in the garden", "", "Ein Hund läuft.", "Guten Tag"]
 RIGHT = [
     ["The cat is on the mat.", "There is a cat on the mat."],
     ["A dog is in the garden.", "There is a dog in a garden."],
     ["Nothing.", "No."],
     ["Ein Hund rennt.", "Ein Hund läuft."],
+    ["Guten Tag", "Guten Morgen"],
 ]
 
 
@@ -63,7 +64,7 @@ def test_bleu_is_sacrebleus(settings: dict, num_references: int) -> None:
 
 
 def test_a_changing_number_of_references() -> None:
-    right = [RIGHT[0], RIGHT[1][:1], RIGHT[2], RIGHT[3]]
+    right = [RIGHT[0], RIGHT[1][:1], *RIGHT[2:]]
     scores = judged(Bleu(), SAID, right)
     streams = [[texts[place] if place < len(texts) else None for texts in right] for place in range(2)]
     metric = sacrebleu.metrics.BLEU()

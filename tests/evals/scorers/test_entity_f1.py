@@ -73,8 +73,6 @@ def test_entities_agree_with_seqeval_on_random_tags(rows: list[list[tuple[str, s
     right, said = ([[pair[side] for pair in row] for row in rows] for side in (0, 1))
     for row in said:
         assert spans(row) == [(kind, a, b + 1) for kind, a, b in labelling.get_entities(row)]
-    # the right tags must be well-formed; seqeval reads ours as it would read the malformed ones
-    right = [written(row) for row in right]
     found = EntityF1().corpus(judged(right, said))(np.arange(len(rows)))
     if any(spans(row) for row in (*right, *said)):
         for name in ("precision", "recall", "f1"):
@@ -85,21 +83,12 @@ def test_entities_agree_with_seqeval_on_random_tags(rows: list[list[tuple[str, s
             assert found[f"entity_f1, {kind}"] == pytest.approx(report[kind]["f1-score"])
 
 
-def written(tags: list[str]) -> list[str]:
-    """The same entities in well-formed BIO."""
-    made = ["O"] * len(tags)
-    for kind, start, end in spans(tags):
-        made[start:end] = [f"B-{kind}"] + [f"I-{kind}"] * (end - start - 1)
-    assert spans(made) == spans(tags)
-    return made
-
-
 def test_entities_agree_with_seqeval_on_real_tags(real_data: Path) -> None:
     metrics = pytest.importorskip("seqeval.metrics")
     path = next((real_data / "ner" / "wnut17").glob("emerging.dev*"))
     with gzip.open(path, "rt", encoding="utf-8") as file:
         posts = [part.splitlines() for part in file.read().split("\n\n") if part.strip()]
-    right = [written([line.split("\t")[1].strip() for line in post if "\t" in line]) for post in posts][:400]
+    right = [[line.split("\t")[1].strip() for line in post if "\t" in line] for post in posts][:400]
     rng = np.random.default_rng(0)
     kinds = sorted({tag for row in right for tag in row})
     said = [[tag if rng.random() < 0.9 else kinds[rng.integers(len(kinds))] for tag in row] for row in right]
@@ -108,10 +97,26 @@ def test_entities_agree_with_seqeval_on_real_tags(real_data: Path) -> None:
     assert found["malformed_tags"] > 0
 
 
+def test_right_tags_of_the_older_scheme_are_read_and_counted() -> None:
+    # IOB1, as in CoNLL-2003: B- only between neighbours of one type
+    scores = judged([["I-PER", "I-PER", "B-PER", "O"]], [["B-PER", "I-PER", "B-PER", "O"]])
+    assert EntityF1().corpus(scores)(np.arange(1))["entity_f1"] == 1
+    assert EntityF1().note(scores).endswith("0 of 4 predicted tags malformed, and 1 of the right ones")
+
+
+def test_resamples_without_a_type_are_left_out_of_its_interval() -> None:
+    rows = [["B-RARE"], *(["B-LOC"] for _ in range(9))]
+    found = EntityF1().reduce(judged(rows, rows), seed=0)["entity_f1, RARE"]
+    assert (found.low, found.value, found.high) == (1, 1, 1)
+    assert found.method.endswith("undefined and left out")
+
+
 def test_wrong_tags_are_refused() -> None:
     with pytest.raises(DataError, match="sample '0' has 2 words and 1 predicted tags"):
         judged([["O", "O"]], [["O"]])
-    with pytest.raises(DataError, match="sample '0': the right tag of word 2 is 'I-PER', which is not BIO"):
-        judged([["O", "I-PER"]], [["O", "O"]])
+    with pytest.raises(DataError, match="sample '0': the right tag of word 2 is 'E-PER'; expected O, B-TYPE or I-TYPE"):
+        judged([["O", "E-PER"]], [["O", "O"]])
+    with pytest.raises(DataError, match="the right tag of word 1 is 'I-'"):
+        judged([["I-"]], [["O"]])
     with pytest.raises(DataError, match="expected a list of BIO tags; got 'O O'"):
         judged([["O", "O"]], ["O O"])

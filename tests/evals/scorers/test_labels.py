@@ -77,6 +77,10 @@ def test_no_label_named_is_missed_but_no_label_of_its_own() -> None:
     assert values(F1(), ["a", "a"], ["a", None])["f1_macro"] == pytest.approx(2 / 3)
 
 
+def test_texts_without_any_label() -> None:
+    assert set(values(F1(), [[], []], [[], []]).values()) == {0}
+
+
 def test_matthews_by_hand() -> None:
     # tp 3, tn 1, fp 2, fn 1: (3*1 - 2*1) / sqrt(5*4*3*2) = 1/sqrt(120)
     right, said = list("ppppnnn"), list("pppnppn")
@@ -109,6 +113,19 @@ def test_labels_agree_with_sklearn(seed: int, num_labels: int) -> None:
     assert values(Accuracy(), right, said)["accuracy"] == pytest.approx(metrics.accuracy_score(right, said))
     theirs = metrics.matthews_corrcoef(right, said)
     assert values(MatthewsCorrcoef(), right, said)["matthews_corrcoef"] == pytest.approx(theirs)
+
+
+def test_a_resample_is_scored_as_sklearn_would_score_it() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(2)
+    right, said = ([f"l{x}" for x in rng.integers(6, size=30)] for _ in range(2))
+    f1, matthews = (scorer.corpus(judged(scorer, right, said)) for scorer in (F1(), MatthewsCorrcoef()))
+    for _ in range(20):
+        rows = rng.integers(30, size=8)  # few, so that labels are missing and samples come twice
+        a, b = [right[i] for i in rows], [said[i] for i in rows]
+        assert f1(rows)["f1_macro"] == pytest.approx(metrics.f1_score(a, b, average="macro", zero_division=0))
+        assert f1(rows)["f1_weighted"] == pytest.approx(metrics.f1_score(a, b, average="weighted", zero_division=0))
+        assert matthews(rows)["matthews_corrcoef"] == pytest.approx(metrics.matthews_corrcoef(a, b))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -54,6 +54,8 @@ def test_calibration_by_hand() -> None:
     assert found == pytest.approx(0.5 / 4)
     # an edge belongs to the bin below it (Guo et al. 2017: ((m-1)/M, m/M]); apart, .5 wrong and .75 right would add up
     assert value(Calibration(bins=4), ["no", "yes"], binary(0.75, 0.6)) == pytest.approx(abs(1 - 1.35) / 2)
+    # .7 is not .7 of a binary float: 10 * .7 is above 7
+    assert value(Calibration(bins=10), ["no", "yes"], binary(0.7, 0.65)) == pytest.approx(abs(1 - 1.35) / 2)
     assert Calibration().bins == 15
 
 

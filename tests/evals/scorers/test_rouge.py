@@ -20,7 +20,7 @@ from septet.evals.sample import Output, Sample
 from septet.evals.scorers.rouge import Rouge
 
 NAMES = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
-WORDS = "the cat cats sat sitting on mats mat running ran relational flies, a b. naïve 12"
+WORDS = "the cat cats sat was sitting on its mats mat running ran relational flies, a b. naïve 12"
 texts = st.lists(st.sampled_from([*WORDS.split(), "\n"]), max_size=14).map(" ".join)
 
 
@@ -43,6 +43,12 @@ def test_rouge_by_hand() -> None:
     assert ours("", ["x"]) == ours("x", [""]) == dict.fromkeys(NAMES, 0.0)
 
 
+def test_only_longer_words_are_stemmed() -> None:
+    assert ours("cats", ["cat"])["rouge1"] == 0
+    assert ours("cats", ["cat"], stemmer=True)["rouge1"] == 1
+    assert ours("its", ["it"], stemmer=True)["rouge1"] == 0
+
+
 def test_lines_by_hand() -> None:
     # Lin 2004, section 3.2: reference w1..w5, candidates "w1 w2 w6 w7 w8" and "w1 w3 w8 w9 w5": the union is w1 w2 w3 w5
     found = ours("w1 w2 w6 w7 w8\nw1 w3 w8 w9 w5", ["w1 w2 w3 w4 w5"])
@@ -51,6 +57,13 @@ def test_lines_by_hand() -> None:
     swapped = ours("w4 w5\nw1 w2 w3", ["w1 w2 w3\nw4 w5"])
     assert swapped["rougeLsum"] == 1
     assert swapped["rougeL"] == pytest.approx(2 * 3 / 10)
+    # equally long subsequences: rouge-score takes the first c of the reference for "c b" and the last for "c", so the union
+    # has both
+    assert (
+        ours("c b\nc", ["c c"])["rougeLsum"]
+        == pytest.approx(theirs("c b\nc", ["c c"])["rougeLsum"])
+        == pytest.approx(0.8)
+    )
 
 
 def test_several_references_the_best_for_each_figure() -> None:

@@ -47,6 +47,12 @@ def test_scorers_read_what_they_say_and_nothing_like_it() -> None:
     assert F1().can_read("label")
     assert F1().can_read("labels")
     assert not F1().can_read("text")
-    # "label" is a part of the word "labels", and "span" reads neither
     assert not Scorer.parse("matthews-corrcoef").can_read("labels")
-    assert not Scorer.parse("squad").can_read("label")
+
+    class OnlySets(F1):
+        """Reads sets; "label" is a part of the word "labels", and not meant."""
+
+        reads = "labels"
+
+    assert OnlySets().can_read("labels")
+    assert not OnlySets().can_read("label")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from septet.core.errors import DataError
 from septet.evals.normalise import normalised
 from septet.evals.sample import Output, Sample, Score
 from septet.evals.scorers.squad import Squad, word_f1
@@ -79,6 +80,8 @@ def test_figures_by_hand() -> None:
     assert found["exact_match, has answer"] == proportion(2, 3)
     assert found["exact_match, no answer"] == proportion(1, 2)
     assert found["f1, no answer"].value == 0.5
+    # so it is no answer to agree with where there is another one
+    assert values([(["the", "Paris"], "the", None)])["exact_match"] == 0
     # the best answer is taken for each figure apart
     assert values([(["a b", "c d e"], "c d", None)]) == pytest.approx({"exact_match": 0, "f1": 0.8})
     # no scores, no threshold; and one slice alone is the whole
@@ -108,6 +111,9 @@ def test_best_threshold_by_hand() -> None:
     assert found["best_f1_threshold"] == 0.4
     # the threshold does what it says when it is set
     assert values(rows, 0.4)["f1"] == pytest.approx(found["best_f1"])
+    assert "best_f1" not in Squad(threshold=0.4).reduce(judged(rows, Squad(threshold=0.4)), seed=0)
+    with pytest.raises(DataError, match=r"sample '0' has no no-answer score, which squad's threshold 0.4"):
+        judged([(["x"], "x", None)], Squad(threshold=0.4))
     # answering nothing is best where every answer is wrong: the script's threshold is then 0
     assert values([(["x"], "y", 0.2), ([], "y", 0.3)])["best_f1_threshold"] == 0
     assert values([(["x"], "y", 0.2), ([], "y", 0.3)])["best_f1"] == 0.5

@@ -48,7 +48,8 @@ class Calibration(Scorer):
             return lambda rows: {}
         sure = np.asarray([score.values["confidence"] for score in scores])
         gap = np.asarray([score.values["correct"] for score in scores]) - sure
-        place = np.clip(np.ceil(sure * self.bins).astype(int) - 1, 0, self.bins - 1)
+        edges = np.linspace(0, 1, self.bins + 1)[1:-1]
+        place = np.digitize(sure, edges, right=True)  # an edge belongs to the bin below it
 
         def figures(rows: Rows) -> Mapping[str, float]:
             # |B| * |share right - mean confidence| is the absolute sum of the gaps in the bin

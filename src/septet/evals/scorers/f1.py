@@ -12,8 +12,9 @@ the samples. A text for which a system named no label counts as missed for the r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from septet.core.errors import ComponentError, nearest
 from septet.evals.sample import Output, Sample, Score
 from septet.evals.scorer import Reads, Scorer
 from septet.evals.shapes import right_labels, said_labels
-from septet.evals.stats import Array, Figures, Rows, summed
+from septet.evals.stats import Array, Figures, Rows
 
 __all__ = ["F1"]
 
@@ -46,31 +47,33 @@ class F1(Scorer):
                 f"f1: positive is '{self.positive}', which no sample has as its label.{nearest(self.positive, labels)}"
             )
         places = {label: place for place, label in enumerate(labels)}
-        right, said = (np.zeros((len(scores), len(labels))) for _ in range(2))
-        for row, score in enumerate(scores):
-            for table, part in ((right, score.parts[0]), (said, score.parts[1])):
-                table[row, [places[label] for label in part]] = 1
-        counts = np.concatenate([right * said, said, right], axis=1)  # [N, 3L]: hits, predicted, expected
+        # one entry for each label of each text: whose it is, and which of the 3L counts it raises (hit, predicted, expected)
+        entries = [
+            (row, part * len(labels) + places[label])
+            for row, (right, said) in enumerate(score.parts for score in scores)
+            for part, names in enumerate((set(right) & set(said), said, right))
+            for label in names
+        ]
+        owners, columns = np.asarray(entries, dtype=np.int64).reshape(-1, 2).T
 
         def figures(rows: Rows) -> dict[str, float]:
-            hits, predicted, expected = summed(counts, rows).reshape(3, -1)
+            drawn = np.bincount(rows, minlength=len(scores))
+            sums = np.bincount(columns, weights=drawn[owners], minlength=3 * len(labels))
+            hits, predicted, expected = sums.reshape(3, len(labels))
             seen = predicted + expected > 0  # a resample may lack a label
             precision, recall = _share(hits, predicted), _share(hits, expected)
             f1 = _share(2 * hits, predicted + expected)
             found = {
-                "f1_macro": float(_share(f1[seen].sum(), seen.sum())),
+                "f1_macro": float(_share(f1.sum(), seen.sum())),
                 "f1_micro": float(_share(2 * hits.sum(), predicted.sum() + expected.sum())),
                 "f1_weighted": float(_share((f1 * expected).sum(), expected.sum())),
-                "precision_macro": float(_share(precision[seen].sum(), seen.sum())),
-                "recall_macro": float(_share(recall[seen].sum(), seen.sum())),
+                "precision_macro": float(_share(precision.sum(), seen.sum())),
+                "recall_macro": float(_share(recall.sum(), seen.sum())),
             }
             if self.positive is not None:
                 place = places[self.positive]
-                found |= {
-                    "f1_binary": float(f1[place]),
-                    "precision_binary": float(precision[place]),
-                    "recall_binary": float(recall[place]),
-                }
+                for name, share in (("f1", f1), ("precision", precision), ("recall", recall)):
+                    found[f"{name}_binary"] = float(share[place]) if seen[place] else math.nan
             return found
 
         return figures
@@ -80,5 +83,5 @@ class F1(Scorer):
         return f"labels that are expected or predicted; 0 where undefined{binary}"
 
 
-def _share(above: Array, below: Array) -> Array:
+def _share(above: Any, below: Any) -> Array:
     return np.divide(above, below, out=np.zeros_like(above, dtype=np.float64), where=np.asarray(below) > 0)

@@ -6,7 +6,7 @@ With N samples, c of them right, and t_k and p_k how often label k is right and 
 
 0 is guessing, also where one label is much commoner than the others. scikit-learn's `matthews_corrcoef`.
 
-Source: Matthews 1975; Gorodkin 2004, eq. 8, for more than two labels.
+Source: Matthews 1975; Gorodkin 2004 for more than two labels.
 """
 
 from __future__ import annotations

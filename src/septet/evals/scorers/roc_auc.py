@@ -4,7 +4,7 @@ AUC_k = P(p_k(with) > p_k(without)) + P(equal) / 2. Two labels give one number, 
 the labels, each against the rest. scikit-learn's `roc_auc_score` (`multi_class="ovr"`, `average="macro"`). A label that all texts
 have, or none, has no curve and is left out of the mean; the note names it. Systems without probabilities get no figure.
 
-Source: Hanley and McNeil 1982; for more labels Provost and Domingos 2000.
+Source: Hanley and McNeil 1982.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ for each of the two figures. The means over the questions with and without an an
 
 `best_f1` is the F1 that the best threshold t on the no-answer score would give, had the answers with a higher score been taken as
 none, and `best_f1_threshold` is t. That is a choice made on these samples and flatters: choose it on held-out data and set
-`threshold`. Both need a no-answer score of every sample and a question without an answer.
+`threshold`. Both need a no-answer score of every sample and a question without an answer, and go when `threshold` is set.
 
 Shares of 1; the official scripts print them times 100, with the names exact_match (exact) and f1 (HasAns_, NoAns_).
 
@@ -21,6 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from septet.core.errors import DataError
 from septet.evals.normalise import normalised
 from septet.evals.sample import Output, Sample, Score
 from septet.evals.scorer import Reads, Scorer
@@ -43,8 +44,13 @@ class Squad(Scorer):
 
     def score(self, sample: Sample, output: Output) -> Score:
         text, none = span(output.prediction, sample)
-        if self.threshold is not None and none is not None and none > self.threshold:
-            text = ""
+        if self.threshold is not None:
+            if none is None:
+                raise DataError(
+                    f"sample '{sample.id}' has no no-answer score, which squad's threshold {self.threshold:g} is compared with; "
+                    "leave the threshold out for a system that gives none."
+                )
+            text = "" if none > self.threshold else text
         answers = text_list(sample.expected, sample, "a list of right answers, empty where there is none")
         # as the script of 2.0: an answer of which normalisation leaves nothing is no answer to compare with
         known = [answer for answer in answers if normalised(answer)] or [""]
@@ -60,7 +66,7 @@ class Squad(Scorer):
         said = np.asarray([score.parts[1] for score in scores])
         none = [score.parts[2] for score in scores]
         slices = SLICES if 0 < answered.sum() < len(scores) else {"": None}
-        search = not answered.all() and all(value is not None for value in none)
+        search = self.threshold is None and not answered.all() and all(value is not None for value in none)
         order = np.argsort(np.asarray(none, dtype=np.float64), kind="stable") if search else np.arange(0)
         # what saying the answer instead of none adds: its F1, or -1 where there is none and something was said
         gain = np.where(answered, f1, -1.0 * said)
@@ -94,8 +100,10 @@ class Squad(Scorer):
         return found
 
     def signature(self) -> str:
-        none = "as given" if self.threshold is None else f"none where the no-answer score is above {self.threshold:g}"
-        return f"evaluate-v2.0.py, shares of 1; answers {none}; best_f1: threshold chosen on these samples"
+        scale = "evaluate-v2.0.py, shares of 1"
+        if self.threshold is None:
+            return f"{scale}; answers as given; best_f1: threshold chosen on these samples"
+        return f"{scale}; no answer where the no-answer score is above {self.threshold:g}"
 
 
 def word_f1(said: str, right: str) -> float:
