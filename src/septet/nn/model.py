@@ -23,6 +23,7 @@ What it is not: an architecture. Those are transformers'; what they compute is u
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +52,11 @@ OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-robert
 
 def quiet_bars() -> None:
     """Silence transformers' own progress bars and its table of heads that were drawn anew; progress is told through events."""
-    from transformers.utils import logging  # already imported wherever there is a model
+    from transformers.utils import logging as theirs  # already imported wherever there is a model
 
-    logging.disable_progress_bar()
+    theirs.disable_progress_bar()
     for name in ("modeling_utils", "distributed.tensor_parallel"):
-        logging.get_logger(f"transformers.{name}").setLevel(logging.ERROR)
+        logging.getLogger(f"transformers.{name}").setLevel(logging.ERROR)
 
 
 def longest(config: Any, tokenizer: Any) -> int:

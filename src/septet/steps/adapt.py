@@ -24,7 +24,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,7 +47,7 @@ from septet.evals.scorers.f1 import F1
 from septet.evals.scorers.regression import Regression
 from septet.evals.scorers.rouge import Rouge
 from septet.evals.scorers.squad import Squad
-from septet.evals.stats import Estimate, difference
+from septet.evals.stats import Estimate
 from septet.evals.task import Figure, figures_of, judge_all
 from septet.evals.tasks.predictions import commonest, output_of, sample_of
 from septet.infer.task import Task
@@ -123,7 +123,7 @@ class Adapt(Step):
         chooses = [replace(sample_of(task, row), group=str(row["id"])) for row in rows["held_out"]]
         figures: list[Figure] = []
         ladder: list[Rung] = []
-        verdicts: dict[str, list[float]] = {}
+        verdicts: dict[str, list[Score]] = {}
 
         def judged(outputs: Sequence[Output], against: list[Any]) -> list[Score]:
             return judge_all(scorer, against, list(outputs))
@@ -132,7 +132,7 @@ class Adapt(Step):
             rate, runs = self._climb(climb, name, rung, lambda out: _value(scorer, judged(out, chooses), metric))
             scores = [score for run in runs for score in judged(run[part], samples)]
             by_seed = [_value(scorer, judged(run[part], samples), metric) for run in runs]
-            verdicts[name] = [_own(score, task.gives) for run in runs for score in judged(run["held_out"], chooses)]
+            verdicts[name] = [score for run in runs for score in judged(run["held_out"], chooses)]
             found = figures_of(
                 task.kind, scorer, scores, of=name, seed=0, note=f"{part} rows, {len(runs)} seeds pooled"
             )
@@ -148,11 +148,10 @@ class Adapt(Step):
         if (plain := commonest(task, folder, labels)) is not None:
             scores = judged([plain(row) for row in rows[part]], samples)
             figures += figures_of(task.kind, scorer, scores, of="commonest", seed=0, note=f"{part} rows")
-        groups = [sample.group for _ in self.seeds for sample in chooses]
-        compared = _against_the_best(verdicts, groups)
+        compared = _against_the_best(scorer, metric, verdicts)
         advice = recommend(ladder, compared, metric)
         figures += [
-            Figure(task.kind, f"rows' own {metric} minus the best rung's", name, estimate, note="held-out rows, paired")
+            Figure(task.kind, f"{metric} minus the best", name, estimate, note="held-out rows, paired")
             for name, estimate in compared.items()
         ]
         write_json(work.out / "report.json", [figure.to_json() for figure in figures])
@@ -297,23 +296,10 @@ def _costs(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _own(score: Score, gives: str) -> float:
-    """Return how well one row was done, more is better: what two rungs are compared by, row by row."""
-    values = score.values
-    if gives == "tags":
-        both = values["predicted"] + values["expected"]
-        return 2 * values["right"] / both if both else 1.0
-    if gives == "value":
-        return -values["absolute_error"]
-    return values[{"label": "accuracy", "text": "chrf"}.get(gives, "f1")]
-
-
-def _against_the_best(verdicts: dict[str, list[float]], groups: list[str]) -> dict[str, Estimate]:
-    """Return for each rung its rows' values minus those of the rung whose mean is best."""
-    best = max(verdicts, key=lambda name: sum(verdicts[name]))
-    return {
-        name: difference(values, verdicts[best], groups=groups) for name, values in verdicts.items() if name != best
-    }
+def _against_the_best(scorer: Scorer, metric: str, scores: Mapping[str, Sequence[Score]]) -> dict[str, Estimate]:
+    """Return for each rung its figure minus that of the best one, paired by rows."""
+    best = max(scores, key=lambda name: scorer.reduce(scores[name], seed=0)[metric].value)
+    return {name: scorer.compare(own, scores[best], seed=0)[metric] for name, own in scores.items() if name != best}
 
 
 @contextlib.contextmanager

@@ -45,9 +45,10 @@ class Rung:
 class Difference(Protocol):
     """A paired difference with its interval."""
 
-    value: float
-    low: float | None
-    high: float | None
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
 
 
 class Advice(NamedTuple):
