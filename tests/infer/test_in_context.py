@@ -192,7 +192,7 @@ def test_choose_similar_by_words_and_by_vectors() -> None:
     pool = Pool(["a", "b", "c", "d"], embed=embed)
     assert choose("similar", pool, ["q"], 3) == [[1, 2, 0]]
     np.testing.assert_allclose(
-        pool.likeness(["q"]), [[math.cos(math.radians(x)) for x in (80, 10, 45, 180)]], atol=1e-12
+        list(pool.likeness(["q"])), [[math.cos(math.radians(x)) for x in (80, 10, 45, 180)]], atol=1e-12
     )
 
 

@@ -350,6 +350,7 @@ def test_cancel_closes_the_connection_before_the_first_word_too() -> None:
         stream.cancel()
         assert (stream.text(), stream.finish_reason) == ("", "cancelled")
         assert server.gone.wait(5)
+    assert engine.spent.estimated == 1, "it may have been billed"
 
 
 def test_closing_fails_what_is_in_flight() -> None:

@@ -12,7 +12,7 @@ What it is not: an index. A query is compared with every row of the pool.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 """Vectors [N, D] for texts, of any length."""
 
 QUERIES_TOGETHER = 256
-"""Queries compared with the pool at a time: 256 x 100,000 rows are 100 MB."""
+"""Queries compared with the pool at a time: 256 x 100,000 rows are 200 MB."""
 
 
 class Pool:
@@ -68,13 +68,11 @@ class Pool:
         """Vectors [N, D] of unit length, dense or sparse; a text without a known word is zero."""
         return self._encode(self.texts)
 
-    def likeness(self, queries: Sequence[str]) -> np.ndarray:
-        """Return the cosine [Q, N] of each query with each row."""
-        found = [np.zeros((0, len(self)))]
+    def likeness(self, queries: Sequence[str]) -> Iterator[np.ndarray]:
+        """Yield for each query its cosine [N] with each row."""
         for start in range(0, len(queries), QUERIES_TOGETHER):
             part_QN = self._encode(queries[start : start + QUERIES_TOGETHER]) @ self.vectors.T
-            found.append(part_QN if isinstance(part_QN, np.ndarray) else part_QN.toarray())
-        return np.concatenate(found)
+            yield from part_QN if isinstance(part_QN, np.ndarray) else part_QN.toarray()
 
     def others(self, ranked: Sequence[int] | np.ndarray, query: str, k: int) -> list[int]:
         """Return the first `k` of the ranked rows whose text is not the query's own: an example must not give the answer away."""
@@ -91,6 +89,8 @@ class Chooser(Component):
     """Picks the examples that a prompt shows."""
 
     drawer: ClassVar[str] = "septet.infer.examples"
+    nearest_first: ClassVar[bool] = False
+    """Whether the most useful example is the one most like the query."""
 
     @abstractmethod
     def choose(self, pool: Pool, queries: Sequence[str], k: int) -> list[list[int]]:

@@ -81,6 +81,14 @@ class Predicted:
 
 
 @dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The examples for one row, the most useful first, and how like the row each is."""
+
+    places: list[int]
+    likeness: list[float]
+
+
+@dataclass(frozen=True, slots=True)
 class _Asked:
     """One row's prompt, and what it was made of."""
 
@@ -140,11 +148,11 @@ class InContext(Component):
             wording.check(row, number, answered=True)
         for number, row in enumerate(rows, 1):
             wording.check(row, number, answered=False)
-        chosen, pool = self._choose(wording, rows, examples, embed)
+        chosen = self._choose(wording, rows, examples, embed)
         asked: list[_Asked | None] = []
-        for number, (row, places) in enumerate(zip(rows, chosen, strict=True), 1):
+        for number, (row, one) in enumerate(zip(rows, chosen, strict=True), 1):
             try:
-                asked.append(self._fit(engine, wording, row, places, examples, pool, scores))
+                asked.append(self._fit(engine, wording, row, one, examples, scores))
             except ContextError as error:
                 if self.too_long == "refuse":
                     raise ContextError(f"rows, row {number}: {error}") from None
@@ -168,10 +176,12 @@ class InContext(Component):
     ) -> list[Prompt]:
         """Return the prompts for rows as they would be asked of a model with room for all examples; to look at."""
         wording = Wording(self.task, self.template, self._labels(examples, labels))
-        chosen, pool = self._choose(wording, rows, examples, embed)
+        chosen = self._choose(wording, rows, examples, embed)
         return [
-            self._write(wording, row, [examples[n] for n in self._ordered(pool, wording.key(row), places)])
-            for row, places in zip(rows, chosen, strict=True)
+            self._write(
+                wording, row, [examples[place] for place in self._ordered(wording.key(row), one, len(one.places))]
+            )
+            for row, one in zip(rows, chosen, strict=True)
         ]
 
     # -- what is asked ------------------------------------------------------------------------------------------------
@@ -203,21 +213,27 @@ class InContext(Component):
 
     def _choose(
         self, wording: Wording, rows: Sequence[Row], examples: Sequence[Row], embed: Embed | None
-    ) -> tuple[list[list[int]], Pool]:
+    ) -> list[_Chosen]:
         labels = [str(row["label"]) for row in examples] if self.task == "classification" else None
         pool = Pool([wording.key(row) for row in examples], labels, embed=embed)
         if self.k and not examples:
             raise SeptetError(f"k is {self.k}, and there are no examples to show; give some, or set k to 0.")
         if not self.k:
-            return [[] for _ in rows], pool
-        return self.examples.choose(pool, [wording.key(row) for row in rows], self.k), pool
+            return [_Chosen([], []) for _ in rows]
+        queries = [wording.key(row) for row in rows]
+        chosen = self.examples.choose(pool, queries, self.k)
+        if self.order != "similar-last" or self.examples.nearest_first:
+            return [_Chosen(places, [-float(rank) for rank in range(len(places))]) for places in chosen]
+        likeness = zip(chosen, pool.likeness(queries), strict=True)
+        return [_Chosen(places, [float(cosine_N[place]) for place in places]) for places, cosine_N in likeness]
 
-    def _ordered(self, pool: Pool, query: str, places: Sequence[int]) -> list[int]:
-        if self.order == "as-is" or len(places) < 2:
-            return list(places)
+    def _ordered(self, query: str, chosen: _Chosen, count: int) -> list[int]:
+        """Return the `count` most useful examples in the prompt's order."""
+        places = chosen.places[:count]
+        if self.order == "as-is":
+            return places
         if self.order == "similar-last":
-            likeness_N = pool.likeness([query])[0]
-            return sorted(places, key=lambda place: likeness_N[place])
+            return [places[at] for at in sorted(range(count), key=lambda at: chosen.likeness[at])]
         # by the query itself, so that a row is asked in the same way whatever stands beside it
         seed = int.from_bytes(hashlib.sha256(f"{self.seed} {query}".encode("utf-8", "replace")).digest()[:8], "big")
         return [places[at] for at in np.random.default_rng(seed).permutation(len(places))]
@@ -240,17 +256,16 @@ class InContext(Component):
         engine: Engine,
         wording: Wording,
         row: Row,
-        places: Sequence[int],
+        chosen: _Chosen,
         examples: Sequence[Row],
-        pool: Pool,
         scores: bool,
     ) -> _Asked:
         room = max(engine.length(word) for word in wording.words.values()) if scores else self.max_tokens
-        for shown in range(len(places), -1, -1):
-            ordered = self._ordered(pool, wording.key(row), places[:shown])
+        for shown in range(len(chosen.places), -1, -1):
+            ordered = self._ordered(wording.key(row), chosen, shown)
             prompt = self._write(wording, row, [examples[place] for place in ordered])
             if not engine.context or engine.length(prompt) + room <= engine.context:
-                return _Asked(prompt, tuple(ordered), len(places) - shown)
+                return _Asked(prompt, tuple(ordered), len(chosen.places) - shown)
         raise ContextError(
             f"without any example its prompt has {engine.length(prompt)} tokens, and its answer needs up to {room} more; this "
             f"model reads {engine.context}. Shorten it, lower max_tokens, or set too_long to skip."

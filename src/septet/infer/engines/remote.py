@@ -388,7 +388,9 @@ def _usage(found: dict[str, Any]) -> Usage | None:
     if not isinstance(counts, dict):
         return None
     read, written = counts.get("prompt_tokens"), counts.get("completion_tokens", 0)
-    return Usage(read, written) if isinstance(read, int) and isinstance(written, int) else None
+    if not isinstance(read, int) or not isinstance(written, int) or min(read, written) < 0:
+        return None
+    return Usage(read, written)
 
 
 def _finish(reason: Any) -> Finish:

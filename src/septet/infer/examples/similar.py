@@ -11,6 +11,7 @@ What it is not: a balanced choice; all neighbours may be of one class.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ __all__ = ["Similar"]
 class Similar(Chooser):
     """Take the nearest neighbours."""
 
+    nearest_first: ClassVar[bool] = True
+
     def choose(self, pool: Pool, queries: Sequence[str], k: int) -> list[list[int]]:
-        ranked_QN = np.argsort(-pool.likeness(queries), axis=-1, kind="stable")
-        return [pool.others(ranked_N, query, k) for ranked_N, query in zip(ranked_QN, queries, strict=True)]
+        likeness = zip(pool.likeness(queries), queries, strict=True)
+        return [pool.others(np.argsort(-cosine_N, kind="stable"), query, k) for cosine_N, query in likeness]
