@@ -88,20 +88,18 @@ def faulty(script: Callable[[Seen], Reply] | list[Reply]) -> Iterator[Faulty]:
                 seen = Seen(self.path, body, dict(self.headers.items()), time.monotonic())
                 state.seen.append(seen)
                 reply = state.script(seen)
+            left = self._left(reply.delay)
+            with state.lock:
+                state.busy -= 1  # before the answer: the client may send its next request as soon as it has it
             try:
+                if left:
+                    raise ConnectionResetError
                 self.answer(reply)
             except (BrokenPipeError, ConnectionResetError):
                 state.gone.set()
                 self.close_connection = True
-            finally:
-                with state.lock:
-                    state.busy -= 1
 
         def answer(self, reply: Reply) -> None:
-            if self._left(reply.delay):
-                state.gone.set()
-                self.close_connection = True
-                return
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
