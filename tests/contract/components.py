@@ -52,6 +52,11 @@ REQUIRED_TOGETHER = {
 INSTEAD = {
     "steps/pretrain": {"continue_from": {"tokenizer": None}},
     "steps/checkpoint": {"folder": {"hub": None, "revision": "main"}},
+    "infer.engines/remote": {
+        "price_in": {"price_out": 1.0},
+        "price_out": {"price_in": 1.0},
+        "budget": {"price_in": 1.0, "price_out": 1.0},
+    },
 }
 """Fields that cannot stand together: what must change with a field when that one changes."""
 
@@ -175,6 +180,8 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
             "wikipedia",
             "org/other",
             "1" * 40,
+            "https://one.example/v1",
+            "https://other.example/v1",
         )
     elif isinstance(annotation, type) and issubclass(annotation, Component):
         if isinstance(current, Component):

@@ -18,7 +18,7 @@ from typing import Any
 
 from septet.core.errors import OfflineError
 
-__all__ = ["go_offline"]
+__all__ = ["go_offline", "is_loopback", "refuse"]
 
 _active = False
 
@@ -37,10 +37,21 @@ def go_offline() -> None:
         os.environ[name] = "1"
     if not _active:
         _active = True
-        sys.addaudithook(_refuse)
+        sys.addaudithook(_watch)
 
 
-def _refuse(event: str, args: tuple[Any, ...]) -> None:
+def refuse(host: str) -> None:
+    """Raise OfflineError where SEPTET_OFFLINE is set and `host` is not this machine.
+
+    For those who know the address before they connect: the message comes at once, and also where only the variable is set.
+    """
+    if os.environ.get("SEPTET_OFFLINE") and not is_loopback(host):
+        raise OfflineError(
+            f"Offline mode: {host} is not this machine. Run without --offline and without SEPTET_OFFLINE to allow it."
+        )
+
+
+def _watch(event: str, args: tuple[Any, ...]) -> None:
     if event == "socket.getaddrinfo" or event == "socket.gethostbyname":
         host = args[0]
     elif event in ("socket.connect", "socket.sendto"):
@@ -49,13 +60,14 @@ def _refuse(event: str, args: tuple[Any, ...]) -> None:
         host = args[1][0]
     else:
         return
-    if not _is_loopback(host):
+    if not is_loopback(host):
         raise OfflineError(
             f"Offline mode: something tried to reach {host}. Run without --offline to allow it, or give a local file."
         )
 
 
-def _is_loopback(host: Any) -> bool:
+def is_loopback(host: Any) -> bool:
+    """Say whether a host name or address is this machine."""
     if isinstance(host, bytes):
         host = host.decode("ascii", "replace")
     if host in (None, "", "localhost"):

@@ -41,6 +41,7 @@ __all__ = [
     "Scored",
     "Stream",
     "Usage",
+    "most_tokens",
     "open_engine",
 ]
 
@@ -300,6 +301,10 @@ class Engine(ABC):
     def submit(self, request: Request) -> Stream:
         """Queue a request and return its stream at once. Raises ContextError, EngineBusy or EngineError."""
 
+    def length(self, prompt: str | Sequence[Message]) -> int:
+        """Return how many tokens a prompt (text or messages) has; engines that cannot count them say too many."""
+        return most_tokens(prompt)
+
     def generate_batch(self, requests: Sequence[Request], *, batch_size: int = 32) -> list[Answer]:
         """Return the answers to all requests, in order; for work without a reader. Engines that can, compute them together."""
         answers = []
@@ -355,12 +360,28 @@ class Backend(Component):
     drawer: ClassVar[str] = "septet.infer.engines"
 
     @abstractmethod
-    def open(self, folder: str | Path, *, device: str = "auto") -> Engine:
-        """Load the model in `folder` (Hugging Face layout) and return a running engine. Raises SeptetError."""
+    def open(self, folder: str | Path | None = None, *, device: str = "auto") -> Engine:
+        """Load the model in `folder` (Hugging Face layout) and return a running engine. Raises SeptetError.
+
+        folder None: for a backend whose model is not a folder of this machine; one that needs a folder refuses it.
+        """
+
+
+def most_tokens(prompt: str | Sequence[Message]) -> int:
+    """Return a number of tokens that a prompt does not exceed: its UTF-8 bytes, and 16 for each turn's frame.
+
+    A token of a byte-level vocabulary stands for one byte or more, so there are never more tokens than bytes.
+    """
+    if isinstance(prompt, str):
+        return len(prompt.encode("utf-8", "replace")) + 1
+    return 16 + sum(len(message["content"].encode("utf-8", "replace")) + 16 for message in prompt)
 
 
 def open_engine(
-    folder: str | Path, *, backend: str | Mapping[str, Any] | Backend = "torch", device: str = "auto"
+    folder: str | Path | None = None, *, backend: str | Mapping[str, Any] | Backend = "torch", device: str = "auto"
 ) -> Engine:
-    """Open an engine over a model's folder. `backend` is a kind of the drawer, alone or with its fields."""
+    """Open an engine over a model's folder, or without one where the backend needs none.
+
+    `backend` is a kind of the drawer, alone or with its fields.
+    """
     return Backend.parse(backend).open(folder, device=device)

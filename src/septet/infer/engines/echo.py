@@ -86,5 +86,5 @@ class Echo(Backend):
     context: int = Field(default=4096, ge=2)
     """The longest prompt and answer together, in words."""
 
-    def open(self, folder: str | Path = "", *, device: str = "auto") -> EchoEngine:
+    def open(self, folder: str | Path | None = None, *, device: str = "auto") -> EchoEngine:
         return EchoEngine(times=self.times, context=self.context)

@@ -122,6 +122,9 @@ class TorchEngine(Engine):
             answers += self._generate_together(requests[start : start + batch_size])
         return answers
 
+    def length(self, prompt: str | Sequence[Message]) -> int:
+        return len(self._text(prompt) if isinstance(prompt, str) else self.chat.prompt(prompt))
+
     def _prompt(self, request: Request) -> tuple[list[int], int]:
         if request.messages is not None:
             ids = self.chat.prompt(request.messages)
@@ -394,7 +397,9 @@ class Torch(Backend):
     dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     """The precision of the weights while running; auto takes the file's."""
 
-    def open(self, folder: str | Path, *, device: str = "auto") -> TorchEngine:
+    def open(self, folder: str | Path | None = None, *, device: str = "auto") -> TorchEngine:
+        if folder is None:
+            raise EngineError("The torch backend runs a model from its folder; name the folder.")
         from septet.nn.load import open_model  # the model's machinery is only needed where a model is loaded
 
         model = open_model(folder, device=device)

@@ -1,0 +1,1 @@
+"""Ways to choose the examples of a prompt, one file a kind."""
