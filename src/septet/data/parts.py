@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, field_validator
 
 from septet.core.component import InputPath
 from septet.core.errors import DataError, nearest
@@ -95,7 +95,7 @@ class PartsBuilder(Builder):
 
     reads_corpus: ClassVar[bool] = False
 
-    train: Paths = Field(min_length=1)
+    train: Paths
     """The file or files with the rows to train on; a folder or a .zip stands for the files in it."""
     validation: Paths = ()
     """The files with the rows that choices are made on; none: `split` takes some of the training rows."""
@@ -107,6 +107,13 @@ class PartsBuilder(Builder):
     """What the text is where it has no byte-order mark and is not UTF-8."""
     on_bad: Literal["refuse", "drop"] = "refuse"
     """What happens to rows that cannot be used: stop and name them, or name them and go on without."""
+
+    @field_validator("train")
+    @classmethod
+    def _not_none(cls, value: Paths) -> Paths:
+        if not value:
+            raise ValueError("one file or more to train on is expected.")
+        return value
 
     @abstractmethod
     def gather(self, parts: Mapping[str, Paths], problems: Problems) -> Gathered:

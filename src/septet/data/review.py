@@ -36,9 +36,9 @@ def review(parts: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
     """Return the facts of a data set as JSON values, from the rows of each part by name; parts without rows may be left out.
 
     rows: part -> count. labels: label -> part -> count. lengths: text -> characters and words, each median, p95, longest and a
-    histogram {b: count} of 2^(b-1) to 2^b - 1. shared: for each two parts the rows of the second whose given text is equal, or
-    rows: part -> count. labels: label -> part -> count. lengths: text -> characters and words, each median, p95, longest and
-    a several answers. alike: pairs of labels that look like one. constant: fields with one value. no_answer: questions without one.
+    histogram {b: count} of 2^(b-1) to 2^b - 1. shared: for each two parts, how many rows of the second are given a text that the
+    first has, or a nearly equal one. repeated: training rows that came before. contradicted: texts with several labels.
+    alike: pairs of labels that look like one. constant: fields with one value. no_answer: questions without one.
     """
     filled = {part: rows for part, rows in parts.items() if rows}
     every = [row for rows in filled.values() for row in rows]

@@ -199,14 +199,14 @@ class Shape:
         return number
 
     def _labels(self, values: Values) -> list[str]:
-        columns = self.columns["labels"]
-        if len(columns) > 1:
-            return sorted(self._label(column) for column in columns if _yes(column, _field(column, values)))
-        value = _field(columns[0], values)
+        column, *more = self.columns["labels"]
+        if more:
+            return sorted(self._label(name) for name in (column, *more) if _yes(name, _field(name, values)))
+        value = _field(column, values)
         if value is None or isinstance(value, str):
             value = [part.strip() for part in (value or "").split(self.separator)]
         if not isinstance(value, list) or not all(isinstance(part, str | int) for part in value):
-            raise Unfit(f"The field {columns[0]!r} holds {_kind(value)}; a list of labels is expected.")
+            raise Unfit(f"The field {column!r} holds {_kind(value)}; a list of labels is expected.")
         return sorted({self._label(str(part)) for part in value if str(part)})
 
     def _targets(self, values: Values) -> Row:

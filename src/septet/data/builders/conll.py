@@ -1,8 +1,8 @@
 """Words and tags in columns, one word a line and a blank line after each sentence, as in the CoNLL tasks; tags come out as BIO.
 
 Tags in are BIO (IOB2: every entity begins with B-), IOB1 (B- is needed only between entities that touch, as in CoNLL-2003) or
-BIOES (S- for entities of one word, E- for the last), told apart by how they are used in the training files. `-DOCSTART-` lines begin
-a document, and a split keeps documents whole. A tag that cannot stand where it stands is named, or read as conlleval reads it: what
+BIOES (S- for entities of one word, E- for the last), told apart by how the training files use them. `-DOCSTART-` lines begin a
+document, and a split keeps documents whole. A tag that cannot stand where it stands is named, or read as conlleval reads it: what
 does not go on begins an entity. It reads neither CoNLL-U nor tags without prefixes.
 
     septet dataset --builder '{kind: conll, train: eng.train, validation: eng.testa, test: eng.testb}'
@@ -89,7 +89,7 @@ class Conll(PartsBuilder):
             for number, line in (*text_lines(file, problems, self.encoding), (0, "")):
                 if not delimiter and line.strip():
                     delimiter = "\t" if "\t" in line else " "
-                cells = line.split("\t") if delimiter == "\t" else line.split(None if delimiter == " " else delimiter)
+                cells = line.split() if delimiter in ("", " ") else line.split(delimiter)
                 cells = [cell.strip() for cell in cells] if line.strip() else []
                 if cells and cells[0] == "-DOCSTART-":
                     documents += 1

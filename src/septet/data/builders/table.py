@@ -9,7 +9,7 @@ line or one list; of XML, every child of the root is a row, with its attributes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -133,7 +133,7 @@ class _Every:
     def __init__(self) -> None:
         self._known: list[str] = []
 
-    def require(self, known: Iterator[str], file: object) -> None:
+    def require(self, known: Iterable[str], file: object) -> None:
         self._known = list(known)
 
     def named(self) -> list[str]:
