@@ -122,6 +122,9 @@ def test_a_quote_in_tsv_is_a_letter_where_that_is_said(tmp_path: Path):
     assert {row["text"] for row in built.train} == {'"so', "it goes"}
     with pytest.raises(DataError, match=r"a\.tsv, row 2: a quote that is opened here is not closed"):
         build("table", path)
+    closed = write(tmp_path / "b.tsv", 'text\tlabel\n"so\tx\nit" goes\ty\n')  # rows must not be joined without a word
+    with pytest.raises(DataError, match=r"b\.tsv, row 2: a letter follows a quote .* quotes: false"):
+        build("table", closed)
 
 
 def test_several_right_answers(tmp_path: Path):

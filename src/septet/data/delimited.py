@@ -30,17 +30,19 @@ def delimited_rows(
     columns: Sequence[str] = (),
     encoding: str = "utf-8",
     quotes: bool = True,
+    strict: bool = False,
     check: Callable[[Sequence[str]], None] = lambda names: None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (number of its first line, fields) of every row.
 
     delimiter: "" for what the first row has most of. columns: the names, where the first row does not give them. encoding: of what
-    has no byte-order mark and is not UTF-8. quotes: whether they may enclose a field. check: called with the names, at the start.
+    has no byte-order mark and is not UTF-8. quotes: whether they may enclose a field. strict: a letter after
+    a closing quote makes the row a damaged one. check: called with the names, at the start.
     """
     names = tuple(columns)
     if names:
         check(names)
-    for number, values in _records(file, bad, delimiter=delimiter, encoding=encoding, quotes=quotes):
+    for number, values in _records(file, bad, delimiter=delimiter, encoding=encoding, quotes=quotes, strict=strict):
         if not names:
             names = tuple(name.strip() for name in values)
             check(names)
@@ -56,13 +58,15 @@ def delimited_rows(
         yield number, {name: value for name, value in row.items() if value is not None}
 
 
-def _records(file: File, bad: Bad, *, delimiter: str, encoding: str, quotes: bool) -> Iterator[tuple[int, list[str]]]:
+def _records(
+    file: File, bad: Bad, *, delimiter: str, encoding: str, quotes: bool, strict: bool
+) -> Iterator[tuple[int, list[str]]]:
     """(number of its first line, fields) of every record. After a quote that is never closed, the next line begins anew."""
     csv.field_size_limit(MAX_RECORD)  # of the whole process, and only ever raised
     rows = _Lines(file, encoding, bad)
     delimiter = delimiter or rows.delimiter()
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    reader = csv.reader(rows, delimiter=delimiter, quoting=quoting)
+    reader = csv.reader(rows, delimiter=delimiter, quoting=quoting, strict=strict)
     while True:
         rows.begin()
         problem = ""
@@ -77,9 +81,12 @@ def _records(file: File, bad: Bad, *, delimiter: str, encoding: str, quotes: boo
             quotes and rows.ended and len(rows.taken) > 1 and sum(line.count('"') for _, line in rows.taken) % 2 == 1
         )
         if problem or ended:
-            bad(file.place(number, 0), problem or "a quote that is opened here is not closed")
+            reason = "a quote that is opened here is not closed" if ended else problem
+            if strict and "'\"'" in reason:  # as `csv` says it: ',' expected after '"'
+                reason = "a letter follows a quote that closes a field"
+            bad(file.place(number, 0), reason)
             rows.again()
-            reader = csv.reader(rows, delimiter=delimiter, quoting=quoting)
+            reader = csv.reader(rows, delimiter=delimiter, quoting=quoting, strict=strict)
         elif values:
             yield number, values
 

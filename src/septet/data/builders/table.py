@@ -97,9 +97,18 @@ class Table(PartsBuilder):
         if format == "json":
             yield from json_rows(file, bad)
         elif format == "csv":
+
+            def tell(place: str, reason: str) -> None:
+                bad(
+                    place,
+                    f"{reason}; where a quote is a letter like any other, set quotes: false"
+                    if "quote" in reason
+                    else reason,
+                )
+
             rows = delimited_rows(
-                file, bad, delimiter=self.delimiter, columns=self.header, encoding=self.encoding, quotes=self.quotes
-            )
+                file, tell, delimiter=self.delimiter, columns=self.header, encoding=self.encoding, quotes=self.quotes, strict=True
+            )  # fmt: skip
             yield from ((number, 0, row) for number, row in rows)
         elif format == "xml":
             yield from _xml_rows(file, bad)
