@@ -414,3 +414,38 @@ def test_a_folder_a_class(tmp_path: Path):
     write(tmp_path / "set" / "loose.txt", "x")
     with pytest.raises(DataError, match=r"loose.txt: the file lies in no folder"):
         build("folders", str(tmp_path / "set"))
+
+
+def test_another_encoding_inside_an_archive(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x/1.txt", "plain")
+        archive.writestr("y/1.txt", "naïve".encode("latin-1"))
+    with pytest.raises(DataError, match=r"(?s)a\.zip!y/1\.txt: not UTF-8.*encoding: cp1252"):
+        build("folders", str(tmp_path / "a.zip"))
+    assert len(build("folders", str(tmp_path / "a.zip"), encoding="latin-1").train) == 2
+
+
+def test_aligned_files_in_archives(tmp_path: Path):
+    for name, text in (("en", "dog"), ("de", "Hund")):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr(f"a.{name}", text)
+    both = [str(tmp_path / "en.zip"), str(tmp_path / "de.zip")]
+    assert build("parallel", both).train == [{"source": "dog", "target": "Hund"}]
+    write(tmp_path / "c" / "1", "a")
+    write(tmp_path / "c" / "2", "b")
+    with pytest.raises(DataError, match="does not say which of its files belong together"):
+        build("parallel", [str(tmp_path / "c"), both[0]])
+
+
+def test_damaged_files(tmp_path: Path):
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "a", "label": "x"}\n' * 1000)[:-30])
+    with pytest.raises(DataError, match=r"a\.jsonl\.gz, byte 0: gzip data: it"):
+        build("table", str(path))
+    bad = write(tmp_path / "b.json", '{"data": 3}')
+    with pytest.raises(DataError, match="question \\?: 'context' is missing"):
+        build("squad", bad)
+    with pytest.raises(DataError, match="no list 'data' at the top"):
+        build("squad", write(tmp_path / "c.json", "[]"))
+    with pytest.raises(DataError, match="The ending does not say what the file is"):
+        build("table", write(tmp_path / "d.dat", "x"))

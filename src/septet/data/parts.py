@@ -12,9 +12,11 @@ What it is not: a format. Those are the kinds in `septet.data.builders`.
 from __future__ import annotations
 
 import random
+import zipfile
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -72,11 +74,18 @@ class Problems:
         """Which encodings would read the first file that is not UTF-8."""
         place = next((place for place, reason in self.found if reason.startswith("not UTF-8")), None)
         file = next((file for name, file in self.files.items() if place and place.startswith(name)), None)
-        raw = None if file is None else file.whole(lambda place, reason: None)
-        names = readable_as(raw) if raw else []
+        names = readable_as(_bytes(file)) if file else []
         if not names:
             return ""
         return f"\nAll bytes of the file are text as {', '.join(names)}; say which with encoding: {names[0]}."
+
+
+def _bytes(file: File) -> bytes:
+    """All bytes of a file, of an archive too that was closed since; none where they cannot be read."""
+    with ExitStack() as stack:
+        if file.archive is not None:
+            file = replace(file, archive=stack.enter_context(zipfile.ZipFile(file.path)))
+        return file.whole(lambda place, reason: None) or b""
 
 
 @dataclass(slots=True)
@@ -123,7 +132,10 @@ class PartsBuilder(Builder):
         """The rows; those to train on in an order that the seed chooses. Errors: DataError for rows that cannot be used."""
         problems = Problems()
         given = {name: getattr(self, name) for name in PARTS if getattr(self, name)}
-        gathered = self.gather(given, problems)
+        try:
+            gathered = self.gather(given, problems)
+        except OSError as error:
+            raise DataError(f"It cannot be read ({error.strerror or error}).", file=error.filename) from None
         drop = self.on_bad == "drop"
         cleaned = 0
         for part, rows in gathered.rows.items():

@@ -43,9 +43,8 @@ class Parallel(PartsBuilder):
 
     def _aligned(self, paths: Paths, problems: Problems) -> Iterator[tuple[str, list[str]]]:
         """(place, texts) of every row."""
-        files = list(files_of(paths, problems))
         if len(paths) == 1:
-            for file in files:
+            for file in files_of(paths, problems):
                 for number, line in text_lines(file, problems, self.encoding):
                     cells = line.split("\t")
                     if len(cells) < 2:
@@ -55,16 +54,17 @@ class Parallel(PartsBuilder):
                     else:
                         yield file.place(number, 0), cells
             return
-        if len(files) != len(paths):
+        # by number, so that a line that cannot be read shifts no other
+        sides = [(file, dict(text_lines(file, problems, self.encoding))) for file in files_of(paths, problems)]
+        if len(sides) != len(paths):
             raise DataError(
                 "A folder or an archive does not say which of its files belong together; name two files.", file=paths[0]
             )
-        # by number, so that a line that cannot be read shifts no other
-        sides = [dict(text_lines(file, problems, self.encoding)) for file in files]
-        counts = [max(side, default=0) for side in sides]
+        counts = [max(side, default=0) for _, side in sides]
         if len(set(counts)) > 1:
-            told = ", ".join(f"{file.name} has {count:,} lines" for file, count in zip(files, counts, strict=True))
+            told = ", ".join(f"{file.name} has {count:,} lines" for (file, _), count in zip(sides, counts, strict=True))
             raise DataError(f"The files are not aligned: {told}. As many lines are expected in each.")
+        first = sides[0][0]
         for number in range(1, counts[0] + 1):
-            if all(number in side for side in sides):
-                yield files[0].place(number, 0), [side[number] for side in sides]
+            if all(number in side for _, side in sides):
+                yield first.place(number, 0), [side[number] for _, side in sides]
