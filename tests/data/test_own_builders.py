@@ -75,7 +75,7 @@ def test_columns_and_names_that_are_given(tmp_path: Path):
     path = write(tmp_path / "a.csv.txt", "0;T1;D1\n1;T2;D2\n")
     built = build(
         "table", path, format="csv", header=["y", "title", "body"], columns={"text": ["title", "body"], "label": "y"},
-        label_names={"0": "no", "1": "yes"},
+        label_names={0: "no", "1": "yes"},
     )  # fmt: skip
     assert {row["text"]: row["label"] for row in built.train} == {"T1\nD1": "no", "T2\nD2": "yes"}
     assert built.columns == {"text": "title, body", "label": "y"}

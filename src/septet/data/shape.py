@@ -25,7 +25,19 @@ from septet.data.examples import labels_of
 from septet.data.messages import messages_of
 from septet.data.source import Bad
 
-__all__ = ["OPTIONAL", "REQUIRED", "ROLES", "Columns", "Shape", "Task", "Unfit", "check_names", "infer", "shaped"]
+__all__ = [
+    "OPTIONAL",
+    "REQUIRED",
+    "ROLES",
+    "Columns",
+    "LabelNames",
+    "Shape",
+    "Task",
+    "Unfit",
+    "check_names",
+    "infer",
+    "shaped",
+]
 
 Task = Literal["chat", "classification", "multi-label", "regression", "text-to-text", "completion", "similarity"]
 Values = Mapping[str, JsonValue]
@@ -95,6 +107,19 @@ def _columns(value: Any) -> Any:
 
 Columns = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_columns)]
 """Role -> the column, or several columns, that it is read from."""
+
+
+def _written(value: Any) -> Any:
+    """Keys as they stand in files: YAML reads {0: bad} as a number."""
+    return (
+        {str(key) if type(key) is int else key: name for key, name in value.items()}
+        if isinstance(value, Mapping)
+        else value
+    )
+
+
+LabelNames = Annotated[dict[str, str], BeforeValidator(_written)]
+"""Value as it stands in a file -> label."""
 
 
 class Unfit(ValueError):

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 
 from septet.core.errors import nearest
 from septet.data.parts import Gathered, PartsBuilder, Paths, Problems, files_of, text_lines, told
-from septet.data.shape import ROLES, Shape, check_names, infer, shaped
+from septet.data.shape import ROLES, LabelNames, Shape, check_names, infer, shaped
 
 __all__ = ["Lines"]
 
@@ -42,7 +42,7 @@ class Lines(PartsBuilder):
 
     pattern: Annotated[str, AfterValidator(_with_roles)] = r"(?P<label>\S+)\s+(?P<text>.+)"
     """The regular expression that fits a whole line; its named groups are the roles. By default a label and the text."""
-    label_names: dict[str, str] = Field(default_factory=dict)
+    label_names: LabelNames = Field(default_factory=dict)
     """Value -> label, for labels that are written as numbers: {0: negative, 1: positive}."""
     separator: str = Field(default=",", min_length=1)
     """What stands between the labels of a group `labels`."""

@@ -22,7 +22,7 @@ from septet.data.documents import JsonValue
 from septet.data.files import File, Pattern, decode, is_inside
 from septet.data.parts import Gathered, PartsBuilder, Paths, Problems, files_of, told
 from septet.data.rows import json_rows, parquet_rows
-from septet.data.shape import Columns, Shape, Task, Unfit, check_names, infer, shaped
+from septet.data.shape import Columns, LabelNames, Shape, Task, Unfit, check_names, infer, shaped
 from septet.data.source import Bad
 from septet.data.transcripts import as_text, is_transcript, read_transcript
 from septet.data.unpack import plain_name
@@ -43,7 +43,7 @@ class Table(PartsBuilder):
     """What the rows are for; without it, what their columns say."""
     columns: Columns = Field(default_factory=dict)
     """Role -> column, where the names do not say: {text: sentence, label: sentiment}; several columns of a text are joined."""
-    label_names: dict[str, str] = Field(default_factory=dict)
+    label_names: LabelNames = Field(default_factory=dict)
     """Value -> label, for labels that are written as numbers: {0: negative, 1: positive}."""
     separator: str = Field(default=",", min_length=1)
     """What stands between the labels in one field of several."""
