@@ -36,7 +36,7 @@ DRAWERS = {
     "septet.data.sources": "where documents come from",
     "septet.data.filters": "what is trained on",
     "septet.data.audits": "of whom a corpus speaks, and how",
-    "septet.data.builders": "how questions and answers are made",
+    "septet.data.builders": "how the rows of a data set are made",
     "septet.nn.families": "architectures that a depth dial can size",
     "septet.train.objectives": "what is minimised",
     "septet.train.optimizers": "what takes the steps",

@@ -182,6 +182,7 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
             "1" * 40,
             "https://one.example/v1",
             "https://other.example/v1",
+            r"(?P<label>\d) (?P<text>.+)",
         )
     elif isinstance(annotation, type) and issubclass(annotation, Component):
         if isinstance(current, Component):
@@ -201,4 +202,4 @@ def _values(annotation: Any, metadata: list[Any], current: Any, folder: Path) ->
         yield from ({"first": one} for one in made)
         yield {"first": made[0], "second": made[-1]}
     elif origin in (dict, types.MappingProxyType) or annotation is dict:
-        yield from ({"a": 1.0}, {"text": 1}, {"a": "b"}, {})
+        yield from ({"a": 1.0}, {"text": 1}, {"a": "b"}, {"text": ("b",)}, {})

@@ -177,7 +177,7 @@ def test_rows_of_csv(tmp_path: Path):
 
 def test_a_row_that_is_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "a.csv").write_text('text,n\n"' + "many\n" * 100 + "text,1\nlast,2\n")
-    monkeypatch.setattr("septet.data.sources.csv.MAX_RECORD", 300)
+    monkeypatch.setattr("septet.data.delimited.MAX_RECORD", 300)
     docs, bad = read(source("csv", tmp_path))
     assert bad["a.csv, row 2"].startswith("the row is longer than")
     assert [(doc.text, doc.line) for doc in docs] == [("text", 102), ("last", 103)]
@@ -185,12 +185,12 @@ def test_a_row_that_is_too_long_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_many_open_quotes_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Each of them is looked for to the end of the file, so that only so many are."""
-    monkeypatch.setattr("septet.data.sources.csv.TRIES", 5)
+    monkeypatch.setattr("septet.data.delimited.TRIES", 5)
     (tmp_path / "a.csv").write_text("text,n\nfirst,1\n" + '"open ,2\n' * 9 + "last,3\n")
     docs, bad = read(source("csv", tmp_path))
     assert docs[0].text == "first"
     assert sum("not closed" in reason for reason in bad.values()) <= 6
-    monkeypatch.setattr("septet.data.sources.csv.TRIES", 50)
+    monkeypatch.setattr("septet.data.delimited.TRIES", 50)
     docs, bad = read(source("csv", tmp_path))
     assert [doc.text for doc in docs][-1] == "last"
 

@@ -80,3 +80,48 @@ def test_errors(tmp_path: Path):
         write_documents(folder / f"{part}.jsonl", [Document(id="a", text="12")])
     with pytest.raises(DataError, match="no training row from 1 documents"):
         run(tmp_path, {"builder": "docs-questions", "corpus": "c"}, corpus=Artifact("0", "corpus", {}, {}, path=folder))
+
+
+def test_what_the_rows_of_a_corpus_are_is_told_beside_them(tmp_path: Path):
+    run(tmp_path, {"corpus": "text", "builder": "docs-questions"}, corpus=corpus(tmp_path / "corpus"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "dataset.json",
+        "held_out.jsonl",
+        "train.jsonl",
+    ]
+    told = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert told["task"] == "chat"
+    assert "labels" not in told
+    assert told["review"]["rows"] == {"train": 105, "held_out": 15}
+
+
+def test_ones_own_parts_for_any_task(tmp_path: Path):
+    def rows(name: str, start: int, count: int) -> str:
+        path = tmp_path / f"{name}.csv"
+        lines = [f"text number {n},{'good' if n % 2 else 'bad'}" for n in range(start, start + count)]
+        path.write_text("\n".join(["review,verdict", *lines]) + "\n")
+        return str(path)
+
+    builder = {
+        "kind": "table", "train": rows("train", 0, 40), "validation": rows("validation", 100, 10), "test": rows("test", 0, 10),
+        "columns": {"label": "verdict"},
+    }  # fmt: skip
+    said = []
+    out = tmp_path / "out"
+    work = Work(out=out, state=tmp_path / "state", emit=said.append)
+    facts = Step.parse({"kind": "dataset", "builder": builder, "limit": 20}).run(work)
+    assert (facts["task"], facts["labels"], facts["train_rows"], facts["held_out_rows"], facts["test_rows"]) == (
+        "classification", 2, 20, 2, 10,
+    )  # fmt: skip
+    told = json.loads((out / "dataset.json").read_text())
+    assert (told["task"], told["labels"]) == ("classification", ["bad", "good"])
+    assert told["columns"] == {"text": "review", "label": "verdict"}
+    test = [json.loads(line) for line in (out / "test.jsonl").read_text().splitlines()]
+    assert test[0] == {"text": "text number 0", "label": "bad"}
+    # the test rows are training rows too, as far as the limit left them
+    train = {json.loads(line)["text"] for line in (out / "train.jsonl").read_text().splitlines()}
+    shared = len(train & {row["text"] for row in test})
+    assert facts["rows_shared_with_training"] == shared > 0
+    logged = [event.text for event in said if hasattr(event, "text")]
+    assert logged[0] == "The rows are for classification: label is verdict, text is review."
+    assert any(line.startswith(f"{shared} of 10 test rows are given a text of the training rows") for line in logged)

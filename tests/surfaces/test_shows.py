@@ -69,3 +69,16 @@ def test_tables_and_bars():
     assert table(["name", "n"], [["a", "10"], ["bc", "7"]], right={1}) == "  name   n\n  a     10\n  bc     7"
     assert [bar(share, 4) for share in (0, 0.01, 0.5, 1)] == ["", "▏", "██", "████"]
     assert [size(n) for n in (12, 1500, 2_500_000, 340_000_000_000)] == ["12 B", "1.5 kB", "2.5 MB", "340 GB"]
+
+
+def test_a_data_set_is_shown(septet, tmp_path: Path):
+    rows = [f"one text of number {n} here,{'good' if n % 2 else 'bad'}" for n in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows, "one text of number 1 here,bad"]) + "\n")
+    done = septet("dataset", "--builder", "{kind: table, train: a.csv, split: {validation: 0.2}}", "--name", "verdicts")
+    assert done.returncode == 0, done.stderr
+    shown = septet("dataset", "show", "verdicts").stdout
+    for words in ("A data set for classification: text from text, label from label", "Rows with each label", "Words of 'text'",
+                  "1 texts come with different labels", "One text, several labels", "The first training row"):  # fmt: skip
+        assert words in shown
+    told = json.loads(septet("--json", "dataset", "show", "verdicts").stdout)
+    assert told["review"]["contradicted"]["texts"] == 1

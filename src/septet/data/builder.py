@@ -1,7 +1,6 @@
-"""Builders: how rows of questions and answers come about. A family; its members are the files of `septet.data.builders`.
+"""Builders: how the rows of a data set come about. A family; its members are the files of `septet.data.builders`.
 
-A row is {"messages": [{"role", "content"}, ...], "document": id, "kind": what it asks}. Rows are text; tokens and loss masks
-are the trainer's work.
+What a row holds depends on the task: see `septet.data.examples`. Rows are text; tokens and loss masks are the trainer's work.
 
     python -c "from septet.core.registry import names; print(names('septet.data.builders'))"
 """
@@ -23,15 +22,25 @@ Row = dict[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Both sides of a data set, and what is worth telling about it."""
+    """The parts of a data set, and what is worth telling about it.
+
+    held_out: what choices are made on. test: what is looked at once; empty where there is none. task: one of
+    `septet.data.examples.TASKS`. labels: of a task that has some, in the order of their numbers. columns: role -> the columns it
+    was read from. notes: counts. remarks: lines for people.
+    """
 
     train: list[Row]
     held_out: list[Row]
     notes: dict[str, int] = field(default_factory=dict)
+    test: list[Row] = field(default_factory=list)
+    task: str = "chat"
+    labels: list[str] | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 class Builder(Component):
-    """A way to make rows of questions and answers."""
+    """A way to make the rows of a data set."""
 
     drawer: ClassVar[str] = "septet.data.builders"
     reads_corpus: ClassVar[bool] = True

@@ -52,6 +52,7 @@ __all__ = [
     "matcher",
     "newlines",
     "not_text",
+    "readable_as",
 ]
 
 MAX_RECORD = 64 << 20  # bytes
@@ -61,6 +62,7 @@ MAX_TEMPORARY = 4 << 30  # bytes that a packed file of a format that needs its e
 BOMB = 200  # times: text packs to a tenth; what unpacks to more than this many times its size is no text
 HIDDEN = (".", "__MACOSX")
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+GUESSES = ("cp1252", "latin-1", "cp1250", "cp1251", "shift_jis", "gb18030", "big5", "euc_kr")
 WIDE = (  # the longer marks first: one of UTF-32 begins like one of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -235,6 +237,16 @@ def not_text(raw: bytes, encoding: str) -> str:
         also = "" if encoding.lower() in ("utf-8", "utf8") else f" and not {encoding}"
         return f"not UTF-8 ({error.reason} at byte {error.start}){also}"
     return "not text in the encoding of its byte-order mark"
+
+
+def readable_as(raw: bytes) -> list[str]:
+    """Names of encodings in which all bytes are characters that can be seen, the likelier ones first.
+
+    >>> readable_as("naïve".encode("cp1252"))[:2]
+    ['cp1252', 'latin-1']
+    """
+    texts = ((name, _decoded(raw, name)) for name in GUESSES)
+    return [name for name, text in texts if text is not None and all(c.isprintable() or c.isspace() for c in text)]
 
 
 def _decoded(raw: bytes, encoding: str) -> str | None:
@@ -475,19 +487,30 @@ class FileSource(PathSource):
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
+    def files(self, bad: Bad) -> Iterator[File]:
+        """The files, one after the other, as they are read; those of archives too. What cannot be opened goes to `bad`."""
+        for part in self.parts():
+            yield from self._files(part.name, bad)
+
     def _read(self, part: str, bad: Bad) -> Iterator[Document]:
+        try:
+            for file in self._files(part, bad):
+                yield from self._documents(file, bad)
+        except OSError as error:
+            bad(
+                _range(part)[0] if not os.path.lexists(self._full(part)) else part,
+                f"it cannot be read ({error.strerror or error})",
+            )
+
+    def _files(self, part: str, bad: Bad) -> Iterator[File]:
         name, start, end = _range(part) if not os.path.lexists(self._full(part)) else (part, 0, 0)
         entry = self._entry(name)
         if entry.problem:
             bad(name.encode("utf-8", "backslashreplace").decode(), entry.problem)
-            return
-        try:
-            if name.lower().endswith(".zip"):
-                yield from self._archive(name, bad)
-            else:
-                yield from self._documents(File(name, self._full(name), start=start, end=end), bad)
-        except OSError as error:
-            bad(name, f"it cannot be read ({error.strerror or error})")
+        elif name.lower().endswith(".zip"):
+            yield from self._archive(name, bad)
+        else:
+            yield File(name, self._full(name), start=start, end=end)
 
     def _documents(self, file: File, bad: Bad) -> Iterator[Document]:
         silent = True
@@ -503,7 +526,7 @@ class FileSource(PathSource):
         if silent and not file.end:
             bad(file.name, self.nothing_inside)
 
-    def _archive(self, name: str, bad: Bad) -> Iterator[Document]:
+    def _archive(self, name: str, bad: Bad) -> Iterator[File]:
         try:
             archive = zipfile.ZipFile(self._full(name))
         except ZIP_ERRORS as error:
@@ -531,7 +554,7 @@ class FileSource(PathSource):
                     bad(inner, "another member of the archive has the same name")
                 else:
                     taken.add(info.filename)
-                    yield from self._documents(File(inner, self._full(name), archive, info), bad)
+                    yield File(inner, self._full(name), archive, info)
 
 
 def _is_text(name: str) -> bool:

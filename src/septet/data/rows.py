@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, Protocol
 
 from septet.core.errors import DataError, nearest
 from septet.core.extras import need
@@ -21,13 +21,24 @@ from septet.data.documents import Document, JsonValue
 from septet.data.files import MAX_RECORD, File, lines
 from septet.data.source import Bad, Source
 
-__all__ = ["ColumnError", "Ids", "RowSource", "batch_rows", "first_line", "json_rows", "parquet_rows"]
+__all__ = ["ColumnError", "Columns", "Ids", "RowSource", "batch_rows", "first_line", "json_rows", "parquet_rows"]
 
 REMEMBERED = 1 << 16  # ids of a part that are compared with; enough to notice that a column holds no ids
 BATCH = 256  # rows of a table that are held at a time
 
 Row = tuple[int, int, Mapping[str, JsonValue]]
 """(number from 1, byte where it begins or 0, fields)."""
+
+
+class Columns(Protocol):
+    """Which columns of a table are read."""
+
+    def require(self, known: Iterable[str], file: object) -> None:
+        """Look at the names of the columns; raise DataError where one is lacking."""
+
+    def named(self) -> list[str]:
+        """The names of the columns that are read; asked for after `require`."""
+        ...
 
 
 class ColumnError(DataError):
@@ -180,7 +191,7 @@ def _json_list(file: File, bad: Bad) -> Iterator[Row]:
             bad(file.place(number, 0), f"a JSON {type(row).__name__}; an object is expected")
 
 
-def parquet_rows(stream: BinaryIO | io.IOBase, name: str, source: RowSource, bad: Bad) -> Iterator[Row]:
+def parquet_rows(stream: BinaryIO | io.IOBase, name: str, source: Columns, bad: Bad) -> Iterator[Row]:
     """The rows of a Parquet file, only the columns that `source` names. A damaged row group goes to `bad`, the others are read.
 
     Errors: DataError where there is no such column.

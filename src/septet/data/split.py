@@ -10,7 +10,7 @@ hash takes the place of the order. It does not look for near duplicates across t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from septet.data.documents import Document
 
-__all__ = ["Held", "HeldOut", "Sizes", "Split"]
+__all__ = ["Held", "HeldOut", "Sizes", "Split", "fill"]
 
 Sizes = Callable[[], Iterable[tuple[str, int]]]
 """Gives (unit, bytes) as often as it is called; a unit may come several times."""
@@ -95,7 +95,7 @@ class HeldOut(BaseModel):
             total[name] = total.get(name, 0) + size
             if len(total) > MOST:
                 return self._by_bucket(by, sizes)
-        return Held(by, frozenset(self._fill(total)))
+        return Held(by, frozenset(fill(total, self.share, self.seed)))
 
     def _by_bucket(self, by: str, sizes: Sizes) -> Held:
         """Units with the smallest hashes, up to the share: 65,536 sums in place of a list of all units."""
@@ -105,23 +105,25 @@ class HeldOut(BaseModel):
         below = int(np.searchsorted(np.cumsum(sums), self.share * sums.sum(), side="right"))
         return Held(by, None, self.seed, below)
 
-    def _fill(self, sizes: dict[str, int]) -> set[str]:
-        """Groups in the order of their hash, as long as they fit: a group that would overshoot is passed over."""
-        target = self.share * sum(sizes.values())
-        if target <= 0 or len(sizes) < 2:
-            return set()
-        order = sorted(sizes, key=lambda name: _hash(self.seed, name))
-        chosen: set[str] = set()
-        total = 0
-        for name in order:
-            if total >= target:
-                break
-            if total + sizes[name] <= 1.1 * target:
-                chosen.add(name)
-                total += sizes[name]
-        if not chosen:  # every group is larger than the share: the smallest one, so that something can be measured
-            chosen.add(min(order, key=lambda name: sizes[name]))
-        return chosen
+
+def fill(sizes: Mapping[str, int], share: float, seed: int) -> set[str]:
+    """Choose units in the order of their hash, as long as they fit: one that would overshoot the share is passed over.
+
+    Of units that are all larger than the share, the smallest one is chosen, so that something can be measured.
+    """
+    target = share * sum(sizes.values())
+    if target <= 0 or len(sizes) < 2:
+        return set()
+    order = sorted(sizes, key=lambda name: _hash(seed, name))
+    chosen: set[str] = set()
+    total = 0
+    for name in order:
+        if total >= target:
+            break
+        if total + sizes[name] <= 1.1 * target:
+            chosen.add(name)
+            total += sizes[name]
+    return chosen or {min(order, key=lambda name: sizes[name])}
 
 
 def _hash(seed: int, name: str) -> bytes:

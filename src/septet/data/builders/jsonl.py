@@ -13,31 +13,17 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from septet.core.component import InputPath
-from septet.core.errors import DataError, nearest
+from septet.core.errors import DataError
 from septet.data.builder import Builder, Built, Row
-from septet.data.documents import Document, JsonValue, read_rows
+from septet.data.documents import Document, read_rows
+from septet.data.messages import messages_of
 from septet.data.special import without_reserved
 
 __all__ = ["Jsonl"]
-
-PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("instruction", "output"))
-ROLES = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "model": "assistant",
-}
-EXPECTED = (
-    "Expected are messages, conversations, instruction and output (and input), prompt and completion, prompt and response,"
-    " or question and answer."
-)
 
 
 class Jsonl(Builder):
@@ -58,7 +44,7 @@ class Jsonl(Builder):
         sides: tuple[list[Row], list[Row]] = ([], [])
         cleaned = number = 0
         for number, row in read_rows(path):
-            messages = _messages(path, number, row)
+            messages = messages_of(path, number, row)
             clean = [{**message, "content": without_reserved(message["content"])} for message in messages]
             cleaned += clean != messages
             # Equal rows fall on the same side, so that no held-out row was trained on.
@@ -70,67 +56,3 @@ class Jsonl(Builder):
                 "The file holds no rows; one JSON object a line, or a list of objects, is expected.", file=path
             )
         return Built(*sides, notes={"rows_with_reserved_tokens": cleaned})
-
-
-def _messages(path: Path, number: int, row: dict[str, JsonValue]) -> list[dict[str, str]]:
-    if "messages" in row:
-        messages = _turns(path, number, row["messages"], field="messages", role="role", content="content")
-    elif "conversations" in row:
-        messages = _turns(path, number, row["conversations"], field="conversations", role="from", content="value")
-    else:
-        messages = _pair(path, number, row)
-    roles = [message["role"] for message in messages]
-    if not roles or roles[-1] != "assistant" or "user" not in roles:
-        message = f"The roles are {roles}; a question by the user and, last, an answer by the assistant are expected."
-        raise DataError(message, file=path, row=number)
-    if "system" in roles[1:]:
-        raise DataError(
-            "A system message stands after the first place; it is expected first or not at all.", file=path, row=number
-        )
-    return messages
-
-
-def _pair(path: Path, number: int, row: dict[str, JsonValue]) -> list[dict[str, str]]:
-    for asked, answered in PAIRS:
-        if asked in row and answered in row:
-            question, answer = (_text(path, number, row[field], field) for field in (asked, answered))
-            if asked == "instruction" and row.get("input"):
-                question = f"{question}\n\n{_text(path, number, row['input'], 'input')}"
-            found = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-            if asked == "instruction" and row.get("system"):
-                found.insert(0, {"role": "system", "content": _text(path, number, row["system"], "system")})
-            return found
-    for asked, answered in PAIRS:
-        if asked in row or answered in row:
-            lacking = answered if asked in row else asked
-            hint = nearest(lacking, row)
-            raise DataError(f"The field {lacking!r} is missing.{hint} {EXPECTED}", file=path, row=number)
-    raise DataError(f"The row has the fields {sorted(row)}. {EXPECTED}", file=path, row=number)
-
-
-def _turns(path: Path, number: int, turns: Any, *, field: str, role: str, content: str) -> list[dict[str, str]]:
-    if not isinstance(turns, list) or not turns:
-        raise DataError(f"The field {field!r} must be a list of messages that is not empty.", file=path, row=number)
-    found = []
-    for place, turn in enumerate(turns):
-        if not isinstance(turn, dict) or role not in turn or content not in turn:
-            message = f"{field}[{place}] must be an object with {role!r} and {content!r}."
-            raise DataError(message, file=path, row=number)
-        name = str(turn[role])
-        if name not in ROLES or turn.get("tool_calls"):
-            what = "calls tools" if name in ROLES else f"has the role {name!r}"
-            message = f"{field}[{place}] {what}; text by {', '.join(ROLES)} is expected. Take such rows out."
-            raise DataError(message, file=path, row=number)
-        found.append(
-            {"role": ROLES[name], "content": _text(path, number, turn[content], f"{field}[{place}].{content}")}
-        )
-    return found
-
-
-def _text(path: Path, number: int, value: Any, field: str) -> str:
-    if isinstance(value, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in value):
-        value = "".join(str(part.get("text", "")) for part in value)
-    if not isinstance(value, str) or not value.strip():
-        what = "is empty" if isinstance(value, str) else f"holds {type(value).__name__}"
-        raise DataError(f"The field {field!r} {what}; text is expected.", file=path, row=number)
-    return value
