@@ -122,7 +122,9 @@ class Model:
     @property
     def context(self) -> int:
         """The longest sequence, in tokens."""
-        return longest(self.config, self.tokenizer)
+        return longest(self.config, self.tokenizer) - int(
+            getattr(self.module, "tokens", 0)
+        )  # virtual ones take up places
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return the parameters that learn, by name, each once (tied ones too)."""
@@ -250,7 +252,7 @@ class Model:
             return {"input_ids": ids}  # T5's positions are relative
         # BART's stacks number the positions of a row themselves; what they will add is taken off, and the right ones are added
         table = stack.embed_positions
-        offset = int(getattr(table, "offset", 0))
+        offset = int(getattr(table, "offset", 0)) + int(getattr(table, "septet_shift", 0))
         row = torch.arange(ids.shape[1], device=ids.device)
         moved = nn.functional.embedding(positions + offset, table.weight) - table.weight[row + offset]
         return {"inputs_embeds": stack.embed_tokens(ids) + moved}
