@@ -61,8 +61,15 @@ def head_of(base: Any) -> list[str]:
     """
     if task_type(base) not in _HEADED:
         return []
+    from transformers import PreTrainedModel
+
     trunk = base.base_model
-    found = [name for name, part in base.named_children() if part is not trunk and any(True for _ in part.parameters())]
+    found = [
+        name
+        for name, part in base.named_children()
+        # T5 for answers has its stacks and embeddings beside the head, and no trunk
+        if not isinstance(part, PreTrainedModel | nn.Embedding) and any(True for _ in part.parameters())
+    ]
     if getattr(trunk, "pooler", None) is not None:
         found.append("pooler")
     return found

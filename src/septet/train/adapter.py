@@ -128,9 +128,16 @@ class PeftAdapter(Adapter):
 
     def merge(self, model: Model) -> Model:
         """Compute the weights with what was learned in their own type (float32 here)."""
+        from peft.utils import ModulesToSaveWrapper  # peft is there already
+
         from septet.nn.model import Model
 
         assert hasattr(model.module, "merge_and_unload"), "this model has no adapter to merge"
+        base = model.base
+        for name, part in list(base.named_modules()):
+            if isinstance(part, ModulesToSaveWrapper):
+                # peft unwraps them too, but not where such a head is more than one map and the adapter is IA3
+                base.set_submodule(name, part.modules_to_save["default"])
         module: nn.Module = model.module.merge_and_unload()  # type: ignore[operator]
         module.requires_grad_(True)
         return Model(module, model.tokenizer)

@@ -115,17 +115,21 @@ EITHER = frozenset({"wi", "wi_0", "wi_1"})
 
 
 def linear_maps(model: Model) -> list[str]:
-    """Return the names of a model's linear maps below its trunk: neither the vocabulary head nor a head for a task."""
+    """Return the names of the linear maps of a model's trunk: neither the vocabulary's nor those of a head for a task."""
+    from torch import nn
+
     from septet.nn.adapted import head_of  # transformers: 3 s
 
     base: Any = model.base
-    output, heads = base.get_output_embeddings(), head_of(base)
+    trunk = {id(module) for module in base.base_model.modules()} - {id(base.get_output_embeddings())}
+    heads = set(head_of(base))
     return [
         name
         for name, module in base.named_modules()
-        if type(module).__name__ in ("Linear", "Conv1D", "Linear4bit")
-        and module is not output
-        and not set(name.split(".")) & {*heads, "cls", "lm_head"}
+        # GPT-2 has its own class, with the weights turned
+        if (isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D")
+        and id(module) in trunk
+        and not heads & set(name.split("."))
     ]
 
 

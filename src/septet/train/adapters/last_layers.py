@@ -62,8 +62,7 @@ class LastLayers(Adapter):
 
         base = model.base
         trunk = base.get_decoder() if model.architecture == "encoder-decoder" else base.base_model
-        lists = [module for module in trunk.modules() if isinstance(module, ModuleList)]
-        return max(lists, key=len)
+        return next(module for module in trunk.modules() if isinstance(module, ModuleList))
 
     def merge(self, model: Model) -> Model:
         model.module.requires_grad_(True)
