@@ -73,7 +73,8 @@ def test_all_families_are_quantised_learn_and_merge_both_ways(family, tmp_path):
     model = language_model(family)
     inputs, maps = inputs_for(model), linear_maps(model)
     adapted = QLORA.attach(model, seed=0)
-    assert sum(is_quantised(part) for part in adapted.base.modules()) == len(maps)
+    kept = {"t5": 4, "albert": 1}.get(family, 0)  # T5's `wo`, which must not be; ALBERT's map of 16 inputs, which cannot
+    assert sum(is_quantised(part) for part in adapted.base.modules()) == len(maps) - kept
     assert all("lora_" in name for name in adapted.trainable())
     adapted.module.train()
     adapted.module(**inputs).logits.square().mean().backward()

@@ -154,7 +154,7 @@ def merged(adapted: Any, *, original: bool) -> Any:
 
 def is_quantised(module: nn.Module) -> bool:
     """Whether this linear map has four-bit weights."""
-    return type(getattr(module, "weight", None)).__name__ == "Params4bit"
+    return type(module._parameters.get("weight")).__name__ == "Params4bit"
 
 
 def dequantised(linear: nn.Module) -> Tensor:

@@ -62,9 +62,11 @@ class Qlora(PeftAdapter):
 
         targets_of(model, self.targets)  # what is wrong with them is said before anything is changed
         half = self.compute == "bfloat16" or (self.compute == "auto" and bfloat16_is_native(model.device))
+        # T5 looks at the type of `wo` and would compute in it; transformers says which maps must stay as they are
+        stay = set(getattr(model.base, "_keep_in_fp32_modules", None) or ())
         quantise(
             model.base,
-            linear_maps(model),
+            [name for name in linear_maps(model) if not stay & set(name.split("."))],
             compute_dtype=torch.bfloat16 if half else torch.float32,
             double=self.double,
         )
