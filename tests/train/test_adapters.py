@@ -141,7 +141,11 @@ def test_a_gated_feed_forward_has_two_maps_in_the_place_of_one():
     sizes = {"vocab_size": 64, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2}
     module = T5ForConditionalGeneration(T5Config(**sizes, feed_forward_proj="gated-gelu"))
     names = Lora(rank=2).attach(Model(module, None), seed=0).trainable()
-    assert {part for part in ("wi_0", "wi_1", "wo") if any(f".{part}." in name for name in names)} == {"wi_0", "wi_1", "wo"}
+    assert {part for part in ("wi_0", "wi_1", "wo") if any(f".{part}." in name for name in names)} == {
+        "wi_0",
+        "wi_1",
+        "wo",
+    }
 
 
 @pytest.mark.parametrize("adapter", KINDS, ids=name_of)
@@ -192,7 +196,9 @@ def test_a_head_learns_and_is_kept(family, task, adapter, tmp_path):
                 if name in wanted:
                     parameter.add_(1.0)
         torch.testing.assert_close(logits_of(plain_peft(other.module, tmp_path), input_ids=ROWS), after)
-        torch.testing.assert_close(logits_of(adapter.load(headed(family, task), tmp_path).module, input_ids=ROWS), after)
+        torch.testing.assert_close(
+            logits_of(adapter.load(headed(family, task), tmp_path).module, input_ids=ROWS), after
+        )
     merged = adapter.merge(adapted)
     torch.testing.assert_close(logits_of(merged.module, input_ids=ROWS), after, rtol=1e-3, atol=1e-4)
 

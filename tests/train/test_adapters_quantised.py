@@ -73,7 +73,9 @@ def test_all_families_are_quantised_learn_and_merge_both_ways(family, tmp_path):
     model = language_model(family)
     inputs, maps = inputs_for(model), linear_maps(model)
     adapted = QLORA.attach(model, seed=0)
-    kept = {"t5": 4, "albert": 1}.get(family, 0)  # T5's `wo`, which must not be; ALBERT's map of 16 inputs, which cannot
+    kept = {"t5": 4, "albert": 1}.get(
+        family, 0
+    )  # T5's `wo`, which must not be; ALBERT's map of 16 inputs, which cannot
     assert sum(is_quantised(part) for part in adapted.base.modules()) == len(maps) - kept
     assert all("lora_" in name for name in adapted.trainable())
     adapted.module.train()
@@ -155,7 +157,11 @@ print(bitsandbytes().__name__, reached, sys.modules["kernels"] is hub)
 
 def test_importing_asks_no_hub_and_says_nothing():
     done = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, timeout=120, env={"PYTHONPATH": ":".join(sys.path)}
+        [sys.executable, "-c", CODE],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PYTHONPATH": ":".join(sys.path)},
     )
     assert done.stdout.strip() == "bitsandbytes [] True", done.stderr
     assert "kernel" not in done.stderr and "Failed" not in done.stderr

@@ -118,10 +118,7 @@ def test_peft_computes_the_same(family, adapter, tmp_path):
 
 
 PEFT_HEADS = [
-    (family, task)
-    for family in ("bert", "roberta", "electra", "llama", "gpt2")
-    for task in HEADS
-    if has(family, task)
+    (family, task) for family in ("bert", "roberta", "electra", "llama", "gpt2") for task in HEADS if has(family, task)
 ]
 
 
@@ -199,7 +196,10 @@ def test_another_size_is_refused(tmp_path):
     save_file({"prompt_embeddings": torch.zeros(5, 16)}, tmp_path / "adapter_model.safetensors")
     with pytest.raises(DataError, match=r"\[5, 16\], and this model needs \[5, 32\]"):
         open_adapter(tiny_model(), tmp_path)
-    save_file({"prompt_embeddings": torch.zeros(5, 32), "base_model.score.weight": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
+    save_file(
+        {"prompt_embeddings": torch.zeros(5, 32), "base_model.score.weight": torch.zeros(1)},
+        tmp_path / "adapter_model.safetensors",
+    )
     with pytest.raises(DataError, match="no head of that name"):
         open_adapter(tiny_model(), tmp_path)
 
@@ -208,7 +208,10 @@ def test_another_size_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-@pytest.mark.parametrize("adapter", [Prompt(tokens=4, text="red blue"), PTuning(tokens=4, text="red blue"), Prefix(tokens=4, text="red blue")])
+@pytest.mark.parametrize(
+    "adapter",
+    [Prompt(tokens=4, text="red blue"), PTuning(tokens=4, text="red blue"), Prefix(tokens=4, text="red blue")],
+)
 def test_they_begin_as_the_text_and_compute_as_if_it_were_read(family, adapter):
     """At the start, virtual tokens are the words that they begin as, bit for bit what the model makes of them."""
     model = tiny_model(family=family)
@@ -270,7 +273,9 @@ def test_documents_of_a_packed_row_see_the_prefix_and_not_each_other(family):
         for number, one in enumerate(alone):
             one["decoder_input_ids"] = DECODER_IDS[number : number + 1]
     wanted = torch.cat([adapted.outputs(one).logits for one in alone], dim=1)
-    if family == "t5":  # its positions are distances, and the second document is farther from the prefix than it would be alone
+    if (
+        family == "t5"
+    ):  # its positions are distances, and the second document is farther from the prefix than it would be alone
         inputs, wanted = alone[0], wanted[:, :4]
     torch.testing.assert_close(adapted.outputs(inputs).logits, wanted, rtol=1e-4, atol=1e-5)
 

@@ -26,14 +26,12 @@ from torch import Tensor, nn
 from septet.core.artifact import write_json
 from septet.core.errors import DataError
 from septet.nn.architecture import architecture_of
+from septet.nn.load import VIRTUAL
 from septet.nn.model import Model
 from septet.nn.quantised import peft
 from septet.nn.soft import Encoded, Prefix, Prompt, Soft, Vectors, places_of
 
-__all__ = ["SOFT", "fingerprint", "head_of", "head_parameters", "open_adapter", "task_type", "write_adapter"]
-
-SOFT = frozenset({"PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"})
-"""peft's names of the adapters that cannot be merged into the weights."""
+__all__ = ["fingerprint", "head_of", "head_parameters", "open_adapter", "task_type", "write_adapter"]
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -179,7 +177,7 @@ def open_adapter(model: Model, folder: str | Path) -> Model:
             file=folder,
         )
     kind = config.get("peft_type")
-    module = _open_soft(base, config, tensors, folder) if kind in SOFT else _open_peft(base, config, tensors, folder)
+    module = _open_soft(base, config, tensors, folder) if kind in VIRTUAL else _open_peft(base, config, tensors, folder)
     module.base_fingerprint = own
     module.requires_grad_(False)
     return Model(module.eval().to(model.device), model.tokenizer)

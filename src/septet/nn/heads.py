@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from septet.core.errors import DataError
-from septet.nn.load import open_config, open_tokenizer
+from septet.nn.load import open_config, open_tokenizer, with_virtual_tokens
 from septet.nn.model import Model, quiet_bars
 
 __all__ = ["classifier_config", "open_classifier"]
@@ -57,4 +57,4 @@ def open_classifier(folder: str | Path, labels: Sequence[str], *, device: str = 
             )
         except Exception as error:  # whatever a foreign file makes the library raise, the folder is at fault
             raise DataError(f"it does not open with a head for classes: {error}", file=Path(folder)) from error
-    return Model(module.eval(), tokenizer, device=device)
+    return with_virtual_tokens(Model(module.eval(), tokenizer, device=device), Path(folder))

@@ -122,9 +122,7 @@ class Model:
     @property
     def context(self) -> int:
         """The longest sequence, in tokens."""
-        return longest(self.config, self.tokenizer) - int(
-            getattr(self.module, "tokens", 0)
-        )  # virtual ones take up places
+        return longest(self.config, self.tokenizer) - int(getattr(self.base, "virtual_tokens", 0))
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return the parameters that learn, by name, each once (tied ones too)."""
@@ -343,7 +341,7 @@ class Model:
 
         A peft model must be merged first (`merge_and_unload`); its adapter is saved by who attached it.
         """
-        assert self.base is self.module, "merge the adapter before saving the model"
+        assert self.base is self.module, "merge the adapter before saving the model, or take it off"
         quiet_bars()
         self.module.save_pretrained(str(folder))  # type: ignore[operator]
         self.tokenizer.save_pretrained(str(folder))

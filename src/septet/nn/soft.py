@@ -85,6 +85,7 @@ class Soft(nn.Module):
     def __init__(self, base: Any, vectors: nn.Module, tokens: int) -> None:
         super().__init__()
         self.base_model, self.vectors, self.tokens = base, vectors, tokens
+        base.virtual_tokens = tokens  # for whoever counts the places that are left in the context
         self.shown = True
         self._hooks: list[Any] = []
 
@@ -114,6 +115,7 @@ class Soft(nn.Module):
         """Take everything off the base again, and return it."""
         for hook in self._hooks:
             hook.remove()
+        del self.base_model.virtual_tokens
         return self.base_model
 
 
@@ -150,6 +152,10 @@ class Prompt(Soft):
                 inputs["position_ids"] = positions + self.tokens
             inputs["attention_mask"] = _wider(mask, self.tokens)
             return (), inputs
+        if positions is not None and bool((positions[:, 1:] < positions[:, :-1]).any()):
+            raise ComponentError(
+                "The rows hold several texts each, and a prompt stands before one. Give each text a row of its own, or use prefix."
+            )
         text = inputs.get("inputs_embeds")
         if text is None:
             text = module.get_input_embeddings()(inputs["input_ids"])

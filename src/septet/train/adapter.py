@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # steps name adapters in their fields, and stay light
 
     from septet.nn.model import Model
 
-__all__ = ["Adapter", "PeftAdapter", "VirtualTokens"]
+__all__ = ["Adapter", "PeftAdapter", "VirtualTokens", "plain"]
 
 FREQUENT = 5000
 """Tokens that virtual ones begin as are drawn from so many first ones of the vocabulary, which are the frequent ones."""
@@ -90,6 +90,16 @@ class Adapter(Component):
         return {}
 
 
+def plain(model: Model) -> Model:
+    """Return the model; raises ComponentError where it has virtual tokens, which nothing can be put on, merged or trained with."""
+    if hasattr(model.base, "virtual_tokens"):
+        raise ComponentError(
+            "This model has virtual tokens already (prompt, p-tuning or prefix), and they cannot be merged. Start from its base: the "
+            "model that it was made from."
+        )
+    return model
+
+
 @contextmanager
 def drawing(seed: int) -> Iterator[None]:
     """Within, torch draws from this seed alone, and nobody else notices; peft's warnings for developers are not shown."""
@@ -116,7 +126,7 @@ class PeftAdapter(Adapter):
         from septet.nn.model import Model
         from septet.nn.quantised import peft
 
-        base = model.base
+        base = plain(model).base
         common = {"task_type": task_type(base), "modules_to_save": head_of(base) or None}
         own = fingerprint(base)
         self.prepare(model)
@@ -174,7 +184,7 @@ class VirtualTokens(Adapter):
         from septet.nn.adapted import fingerprint, head_parameters
         from septet.nn.model import Model
 
-        if model.context <= self.tokens:
+        if plain(model).context <= self.tokens:
             raise ComponentError(
                 f"tokens: {self.tokens} virtual tokens leave no place in a context of {model.context}; take fewer."
             )

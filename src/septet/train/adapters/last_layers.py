@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from septet.core.errors import ComponentError
-from septet.train.adapter import Adapter
+from septet.train.adapter import Adapter, plain
 
 if TYPE_CHECKING:
     from septet.nn.model import Model
@@ -36,7 +36,7 @@ class LastLayers(Adapter):
     def attach(self, model: Model, *, seed: int) -> Model:
         from septet.nn.adapted import head_parameters  # transformers: 3 s
 
-        base: Any = model.base
+        base: Any = plain(model).base
         stack = self._stack(model)
         if self.layers > len(stack):
             raise ComponentError(
