@@ -4,10 +4,12 @@ import json
 
 import pytest
 import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from tests.train.adapter_models import (
     HEADS,
-    ROWS,
     OTHERS,
+    ROWS,
     has,
     headed,
     inputs_for,
@@ -17,8 +19,6 @@ from tests.train.adapter_models import (
     shake,
 )
 from tests.train.families import FAMILIES
-from peft import PeftModel
-from safetensors.torch import load_file, save_file
 from tiny_chat import tiny_model, tiny_module
 
 from septet.core.errors import ComponentError, DataError
@@ -180,12 +180,14 @@ def test_a_head_learns_and_is_kept(family, task, adapter, tmp_path):
     torch.testing.assert_close(logits_of(adapted.module, input_ids=ROWS), before, rtol=1e-5, atol=1e-5)
     names = {n.replace(".modules_to_save.default", "") for n in adapted.trainable()}
     wanted = {n for n in inside if set(n.split(".")) & set(heads)}
-    assert wanted and all(any(name.endswith(want) for name in names) for want in wanted)
+    assert wanted
+    assert all(any(name.endswith(want) for name in names) for want in wanted)
     adapted.module.train()
     found = adapted.module(input_ids=ROWS)
     (found.start_logits if task == "QUESTION_ANS" else found.logits).square().sum().backward()
     grown = {n for n, p in adapted.module.named_parameters() if p.grad is not None}
-    assert grown and grown <= set(adapted.trainable())
+    assert grown
+    assert grown <= set(adapted.trainable())
     adapted.module.eval()
     after = logits_of(shake(adapted).module, input_ids=ROWS)
     if adapter.save(adapted, tmp_path):
@@ -252,7 +254,9 @@ def test_ia3_scales_keys_values_and_the_inside_of_feed_forward():
     base = tiny_module()
     attention, inner = model.base.model.layers[0].self_attn, model.base.model.layers[0].mlp
     keys, out = attention.k_proj.ia3_l["default"], inner.down_proj.ia3_l["default"]
-    assert keys.shape == (32, 1) and out.shape == (1, 64) and len(model.trainable()) == 6
+    assert keys.shape == (32, 1)
+    assert out.shape == (1, 64)
+    assert len(model.trainable()) == 6
     merged = Ia3().merge(model).module.model.layers[0]
     torch.testing.assert_close(merged.self_attn.k_proj.weight, keys * base.model.layers[0].self_attn.k_proj.weight)
     torch.testing.assert_close(merged.mlp.down_proj.weight, base.model.layers[0].mlp.down_proj.weight * out)
@@ -261,7 +265,8 @@ def test_ia3_scales_keys_values_and_the_inside_of_feed_forward():
 
 def test_ia3_leaves_the_output_of_berts_attention_alone():
     names = Ia3().attach(language_model("bert"), seed=0).trainable()
-    assert len(names) == 6 and not any("attention.output" in name for name in names)
+    assert len(names) == 6
+    assert not any("attention.output" in name for name in names)
 
 
 # -- last layers ---------------------------------------------------------------------------------------------------------
@@ -286,21 +291,21 @@ def test_more_layers_than_there_are():
 
 
 def test_xlnets_attention_has_no_linear_maps():
-    with pytest.raises(ComponentError, match="has no linear maps.*targets: all"):
+    with pytest.raises(ComponentError, match=r"has no linear maps.*targets: all"):
         Lora(targets="attention").attach(language_model("xlnet"), seed=0)
 
 
 def test_an_adapter_for_another_base_is_refused(tmp_path):
     lora = Lora(rank=2)
     lora.save(lora.attach(tiny_model(), seed=0), tmp_path / "a")
-    with pytest.raises(DataError, match="another base.*fingerprint"):
+    with pytest.raises(DataError, match=r"another base.*fingerprint"):
         open_adapter(tiny_model(seed=1), tmp_path / "a")
     # where the base is not recorded, as in peft's own files, the shapes tell
     weights = tmp_path / "a" / "adapter_model.safetensors"
     tensors = load_file(weights)
     save_file(tensors, weights, metadata={"format": "pt"})
     open_adapter(tiny_model(seed=1), tmp_path / "a")
-    with pytest.raises(DataError, match="this 'gpt2' model|cannot put the adapter|Target modules"):
+    with pytest.raises(DataError, match=r"this 'gpt2' model|cannot put the adapter|Target modules"):
         open_adapter(tiny_model(family="gpt2"), tmp_path / "a")
     name = sorted(tensors)[0]
     save_file({**tensors, name: tensors[name][:, :-1].contiguous()}, weights)
@@ -309,7 +314,7 @@ def test_an_adapter_for_another_base_is_refused(tmp_path):
     (tmp_path / "a" / "adapter_config.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
         open_adapter(tiny_model(), tmp_path / "a")
-    with pytest.raises(DataError, match="has no adapter_config.json"):
+    with pytest.raises(DataError, match=r"has no adapter_config.json"):
         open_adapter(tiny_model(), tmp_path)
 
 

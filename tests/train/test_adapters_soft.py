@@ -1,6 +1,8 @@
 """Virtual tokens: what they begin as, who sees them, packed rows, padding, recomputing, generating, and files that are peft's."""
 
+import contextlib
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -19,14 +21,24 @@ from tests.train.adapter_models import (
     shake,
 )
 from tests.train.families import FAMILIES, tiny
-from tiny_chat import tiny_model
+from tiny_chat import chat_rows, tiny_model, work_at
 
-from septet.core.errors import ComponentError, DataError
+from septet.core.errors import ComponentError, DataError, Stopped
+from septet.data.batches import Batches
+from septet.infer.engine import Request
+from septet.infer.engines.torch import Torch
 from septet.nn.adapted import head_of, open_adapter
+from septet.nn.heads import open_classifier
+from septet.nn.load import open_model
 from septet.nn.soft import _prefixed
+from septet.train.adapter import Adapter
+from septet.train.adapters.lora import Lora
 from septet.train.adapters.p_tuning import PTuning
 from septet.train.adapters.prefix import Prefix
 from septet.train.adapters.prompt import Prompt
+from septet.train.loop import fit
+from septet.train.objectives.supervised import Supervised, prepare_conversations
+from septet.train.plan import Plan
 
 PROMPT, PREFIX = Prompt(tokens=5), Prefix(tokens=5)
 KINDS = [PROMPT, PTuning(tokens=5, width=8), PTuning(tokens=5, width=8, network="lstm"), PREFIX]
@@ -69,7 +81,8 @@ def test_only_the_vectors_learn_and_the_base_is_beneath(family, adapter):
     adapted = adapter.attach(model, seed=0)
     assert all(name.startswith("vectors.") for name in adapted.trainable())
     after = compute(adapted, inputs)
-    assert after.shape == before.shape and (after - before).abs().max() > 1e-4
+    assert after.shape == before.shape
+    assert (after - before).abs().max() > 1e-4
     with adapted.without_adapter():
         torch.testing.assert_close(compute(adapted, inputs), before)
     torch.testing.assert_close(compute(adapted, inputs), after)
@@ -190,7 +203,8 @@ def test_the_encoders_prefix_is_kept_and_peft_leaves_it_out(tmp_path):
 def test_another_size_is_refused(tmp_path):
     PROMPT.save(PROMPT.attach(tiny_model(), seed=0), tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
-    assert config["peft_type"] == "PROMPT_TUNING" and config["base_model_name_or_path"] is None
+    assert config["peft_type"] == "PROMPT_TUNING"
+    assert config["base_model_name_or_path"] is None
     from safetensors.torch import save_file
 
     save_file({"prompt_embeddings": torch.zeros(5, 16)}, tmp_path / "adapter_model.safetensors")
@@ -229,7 +243,8 @@ def test_without_a_text_ordinary_tokens_are_drawn_by_the_seed():
     first = Prompt(tokens=30).attach(tiny_model(), seed=1).module.vectors.weight
     table = model.module.get_input_embeddings().weight
     rows = [int((table == row).all(dim=1).nonzero()[0]) for row in first]
-    assert len(set(rows)) == 30 and not set(rows) & set(model.tokenizer.all_special_ids)
+    assert len(set(rows)) == 30
+    assert not set(rows) & set(model.tokenizer.all_special_ids)
     torch.testing.assert_close(first, Prompt(tokens=30).attach(tiny_model(), seed=1).module.vectors.weight)
     assert not torch.equal(first, Prompt(tokens=30).attach(tiny_model(), seed=2).module.vectors.weight)
 
@@ -317,3 +332,117 @@ def test_generating_with_a_cache_is_generating_without(family, adapter):
     ]
     assert torch.equal(*found)
     assert head_of(adapted.base) == []
+
+
+# -- kept as base and adapter, and used ------------------------------------------------------------------------------------
+
+
+def kept(adapter, folder, **options):
+    """Write what fine-tuning writes: the base, and the adapter beside it."""
+    adapted = shake(adapter.attach(tiny_model(**options), seed=0), 0.5)
+    wanted = adapted.outputs({"input_ids": torch.arange(6, 30)[None]}).logits
+    adapter.save(adapted, folder / "adapter")
+    adapter.beneath(adapted).save(folder)
+    return wanted
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("adapter", KINDS, ids=name_of)
+def test_a_folder_of_base_and_adapter_is_one_model(family, adapter, tmp_path):
+    wanted = kept(adapter, tmp_path, family=family)
+    model = open_model(tmp_path)
+    torch.testing.assert_close(model.outputs({"input_ids": torch.arange(6, 30)[None]}).logits, wanted)
+    assert model.context == 123
+    for another in (Lora(rank=2), PROMPT, Adapter.parse("full"), Adapter.parse("last-layers")):
+        with pytest.raises(ComponentError, match="has virtual tokens already"):
+            another.attach(open_model(tmp_path), seed=0)
+    shutil.rmtree(tmp_path / "adapter")
+    assert (open_model(tmp_path).outputs({"input_ids": torch.arange(6, 30)[None]}).logits - wanted).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("adapter", [PROMPT, PREFIX], ids=name_of)
+def test_the_engine_writes_and_scores_with_them(family, adapter, tmp_path):
+    """Greedy text of the engine, alone and in a batch, is what whole forward passes without a cache give."""
+    kept(adapter, tmp_path, family=family)
+    model = open_model(tmp_path)
+
+    def greedy(ids):
+        ids = list(ids)
+        for _ in range(6):
+            ids.append(int(model.outputs({"input_ids": torch.tensor([ids])}).logits[0, -1].argmax()))
+        return ids[-6:]
+
+    prompts = [[0, 20, 31], [0, 44, 50, 61, 72, 33]]
+    requests = [Request(tokens=tuple(p), max_tokens=6, temperature=0.0) for p in prompts]
+    with contextlib.closing(Torch().open(tmp_path, device="cpu")) as engine:
+        assert engine.context == 123
+        alone = [engine.submit(request).text() for request in requests]
+        together = [answer.text for answer in engine.generate_batch(requests)]
+        assert alone == together
+        for prompt, text in zip(prompts, alone, strict=True):
+            # bytes of a character that is not whole are not written
+            assert text
+            assert engine._decode(greedy(prompt)).startswith(text.rstrip("\ufffd"))
+        found = engine.score([(prompts[0], "apple")])[0]
+    ids = prompts[0] + model.tokenizer.encode("apple")
+    logps = model.outputs({"input_ids": torch.tensor([ids])}).logits[0].log_softmax(-1)
+    assert found.logprob == pytest.approx(sum(float(logps[i - 1, ids[i]]) for i in range(3, len(ids))), rel=1e-4)
+
+
+def test_a_classifier_is_opened_with_them(tmp_path):
+    labels = ["bad", "good"]
+    tiny_model(family="gpt2").save(tmp_path / "base")
+    adapted = shake(PREFIX.attach(open_classifier(tmp_path / "base", labels), seed=0))
+    wanted = logits_of(adapted.module, input_ids=ROWS)
+    PREFIX.save(adapted, tmp_path / "out" / "adapter")
+    PREFIX.beneath(adapted).save(tmp_path / "out")
+    torch.testing.assert_close(logits_of(open_classifier(tmp_path / "out", labels).module, input_ids=ROWS), wanted)
+
+
+# -- learning --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("adapter", [Prompt(tokens=8), PTuning(tokens=8, width=16), Prefix(tokens=8)], ids=name_of)
+def test_they_learn_and_a_killed_run_goes_on(adapter, tmp_path):
+    rows = prepare_conversations(list(enumerate(chat_rows(24), 1)), tiny_model().tokenizer, max_tokens=64)[0]
+    objective = Supervised(packed=adapter.packs)
+
+    def train(steps, state):
+        (tmp_path / state).mkdir(exist_ok=True)
+        model = adapter.attach(tiny_model(), seed=0)
+        plan = Plan(steps=30, learning_rate=adapter.learning_rate(model), checkpoint_every=5)
+        work = work_at(tmp_path / state, stop_after=steps)
+        try:
+            return fit(model, objective, Batches(rows, 8, seed=0), plan, work=work), model
+        except Stopped:
+            return None, model
+
+    whole, model = train(None, "whole")
+    assert whole.losses["nll"] < 0.9 * whole.curve[0]["loss"]
+    train(11, "cut")
+    again, resumed = train(None, "cut")
+    assert again.resumed_at
+    assert again.losses == whole.losses
+    for name, parameter in model.trainable().items():
+        assert torch.equal(parameter, resumed.trainable()[name])
+
+
+def test_rows_of_their_own_learn_the_same():
+    model = tiny_model()
+    rows = prepare_conversations(list(enumerate(chat_rows(6), 1)), model.tokenizer, max_tokens=64)[0]
+    losses = []
+    for packed in (True, False):
+        objective = Supervised(packed=packed)
+        batch = objective.prepare(rows, model.tokenizer, [])
+        assert len(batch.inputs["input_ids"]) == (6 if not packed else 1)
+        losses.append(float(objective.loss(batch, model, {})["nll"].sum))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_prompt_before_packed_rows_is_refused():
+    model = PROMPT.attach(tiny_model(), seed=0)
+    rows = prepare_conversations(list(enumerate(chat_rows(6), 1)), model.tokenizer, max_tokens=64)[0]
+    batch = Supervised().prepare(rows, model.tokenizer, [])
+    with pytest.raises(ComponentError, match="Give each text a row of its own, or use prefix"):
+        Supervised().loss(batch, model, {})

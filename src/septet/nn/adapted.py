@@ -2,9 +2,9 @@
 
     model = open_adapter(open_model("base"), "base/adapter")
 
-An adapter's folder is `adapter_config.json` and `adapter_model.safetensors`, as peft writes them, whoever wrote it. The weights' file
-records which base it was made for (the key `base` of its metadata, which peft does not look at): names and first values of the
-base's parameters, so that an adapter is not put on another model of the same shape.
+An adapter's folder is `adapter_config.json` and `adapter_model.safetensors`, as peft writes them, whoever wrote it. The file of the
+weights records which base it was made for (the key `base` of its metadata, which peft leaves alone): a digest of names and first
+values of the base's parameters, so that an adapter is not put on another model of the same shape.
 
 What it is not: training. `septet.train.adapter` says what learns.
 
@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -104,10 +104,10 @@ def write_adapter(model: Model, folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(model.module, Soft):
-        config, tensors = _soft_files(model.module)
+    library, module = peft(), cast(Any, model.module)
+    if isinstance(module, Soft):
+        config, tensors = _soft_files(module)
     else:
-        library, module = peft(), model.module
         config = module.peft_config["default"].to_dict()
         tensors = library.get_peft_model_state_dict(module, save_embedding_layers=False)
     # the base is named by the artifact's manifest; a path of the machine that trained it would be of no use elsewhere, and
@@ -118,7 +118,7 @@ def write_adapter(model: Model, folder: Path) -> None:
             config[name] = sorted(set(value))
     write_json(folder / CONFIG, {name: getattr(value, "value", value) for name, value in config.items()})
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    save_file(kept, folder / WEIGHTS, metadata={"format": "pt", "base": str(model.module.base_fingerprint)})
+    save_file(kept, folder / WEIGHTS, metadata={"format": "pt", "base": str(module.base_fingerprint)})
 
 
 def _soft_files(module: Soft) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -177,7 +177,9 @@ def open_adapter(model: Model, folder: str | Path) -> Model:
             file=folder,
         )
     kind = config.get("peft_type")
-    module = _open_soft(base, config, tensors, folder) if kind in VIRTUAL else _open_peft(base, config, tensors, folder)
+    module: Any = (
+        _open_soft(base, config, tensors, folder) if kind in VIRTUAL else _open_peft(base, config, tensors, folder)
+    )
     module.base_fingerprint = own
     module.requires_grad_(False)
     return Model(module.eval().to(model.device), model.tokenizer)
@@ -185,6 +187,7 @@ def open_adapter(model: Model, folder: str | Path) -> Model:
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], str | None]:
     from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
 
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
@@ -195,8 +198,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], str | None]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         with safe_open(folder / WEIGHTS, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
             made_for = (file.metadata() or {}).get("base")
+        tensors = load_file(folder / WEIGHTS)
     except (ValueError, SafetensorError) as error:
         raise DataError(f"the adapter cannot be read: {error}.", file=folder) from None
     return config, tensors, made_for

@@ -4,8 +4,8 @@ Dettmers et al. 2023 (QLoRA, https://arxiv.org/abs/2305.14314), section 3: each 
 its scale and 16 levels, the quantiles of a normal distribution; double quantisation keeps the scales themselves in 8 bits. Products
 are computed in a floating type, from weights that are dequantised for it: memory is saved, not time.
 
-`bitsandbytes()` is the only way that Septet imports the library. By itself it tries to fetch a kernel from a hub when it is imported
-on some processors, and complains where it cannot; here it does neither, online or offline.
+`bitsandbytes()` is the only way that Septet imports the library. By itself it tries to fetch a kernel from a hub when imported (on
+some processors), and complains where it cannot; here it does neither, online or offline.
 
 What it is not: an adapter. Four-bit weights do not learn; `train/adapters/qlora.py` puts LoRA beside them.
 
@@ -95,8 +95,8 @@ def quantise(module: nn.Module, names: Iterable[str], *, compute_dtype: torch.dt
             module=new,
         )
         new.bias = old.bias
-        # on some processors an evaluation would repack the weights for a bfloat16 kernel, for good and with scales that were rounded
-        # again; training that goes on after it would have other weights
+        # on some processors an evaluation would repack the weights for a bfloat16 kernel, for good and with scales rounded again;
+        # training that goes on after it would have other weights
         new.support_avx512bf16_for_cpu = False
         # a parameter is quantised when it is moved to a device, be it its own
         module.set_submodule(name, new.to(weight_OI.device))

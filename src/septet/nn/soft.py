@@ -2,12 +2,12 @@
 
 Shapes: B rows, T positions, P virtual tokens, D width of the embeddings, H heads of keys and values, W width of a head.
 
-- A prompt (Lester et al. 2021, https://arxiv.org/abs/2104.08691, section 2) is P vectors [P, D] before the embedded text. The states
-  at their places are cut off again, so what comes out has the positions of what went in; only an encoder that judges a whole text
-  keeps them, since its judgement is read at the first place (as in peft).
-- A prefix (Li and Liang 2021, https://arxiv.org/abs/2101.00190, section 4) is P keys and P values for each layer, before the keys and
-  values of the text; every position sees them, whatever document it belongs to. They are not rotated, and the text's own positions
-  begin at P, both as in peft.
+- A prompt (Lester et al. 2021, https://arxiv.org/abs/2104.08691, section 2) is P vectors [P, D] before the embedded text. The
+  states at their places are cut off again, so what comes out has the positions of what went in; only an encoder that judges a whole
+  text keeps them, since its judgement is read at the first place (as in peft).
+- A prefix (Li and Liang 2021, https://arxiv.org/abs/2101.00190, section 4) is P keys and P values for each layer, before those of
+  the text; every position sees them, whatever document it belongs to. They are not rotated, and the text's own positions begin at
+  P, both as in peft.
 
 Both are hooks and an attention beside the base's own modules, so that heads, packed rows and recomputed activations (which drop a
 cache, and with it a prefix that is kept in one, as peft does) work as they do without.
@@ -304,8 +304,9 @@ class Places:
     def laid_out(self, vectors: Tensor) -> Tensor:
         """Return the vectors [P, sites * K] as peft's file has them.
 
-        peft repeats the layers' pairs of an encoder-decoder once and takes every second one for the decoder's layers, so of 2 * most
-        pairs the even ones are the decoder's; the encoder's, which peft does not know, are the odd ones, zero where there are none.
+        peft repeats the layers' pairs of an encoder-decoder once and takes every second one for the decoder's layers, so of its
+        2 * most pairs the even ones are the decoder's; the encoder's, which peft does not know, are the odd ones, zero where there
+        are none.
         """
         if not self.most:
             return vectors
@@ -325,7 +326,7 @@ class Places:
 
 
 def places_of(base: Any, ids: Tensor, *, both: bool = False) -> Places:
-    """Return where prefixes go: every layer, the decoder's alone of an encoder-decoder, or both stacks'. ids: int64 [T], as `sites`."""
+    """Return where prefixes go: every layer, or of an encoder-decoder the decoder's or both stacks'. ids: int64 [T], as `sites`."""
     own = sites(base, ids)
     if architecture_of(base.config) != "encoder-decoder":
         return Places(tuple(own))

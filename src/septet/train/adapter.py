@@ -73,7 +73,7 @@ class Adapter(Component):
         """Write the adapter alone below `folder`; return False, writing nothing, where there is none."""
 
     def load(self, model: Model, folder: Path) -> Model:
-        """Return a base with the adapter of this kind from a folder, without gradients. DataError where it belongs to another base."""
+        """Return a base with an adapter from a folder, without gradients. DataError where it belongs to another base."""
         from septet.nn.adapted import open_adapter  # transformers: 3 s
 
         return open_adapter(model, folder)
@@ -94,8 +94,8 @@ def plain(model: Model) -> Model:
     """Return the model; raises ComponentError where it has virtual tokens, which nothing can be put on, merged or trained with."""
     if hasattr(model.base, "virtual_tokens"):
         raise ComponentError(
-            "This model has virtual tokens already (prompt, p-tuning or prefix), and they cannot be merged. Start from its base: the "
-            "model that it was made from."
+            "This model has virtual tokens already (prompt, p-tuning or prefix), and they cannot be merged. Start from its base, "
+            "the model that it was made from."
         )
     return model
 

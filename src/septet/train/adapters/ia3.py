@@ -24,7 +24,7 @@ __all__ = ["Ia3"]
 class Ia3(PeftAdapter):
     """Learned scales of keys, values and the inside of feed-forward."""
 
-    peak: ClassVar[float] = 2e-2
+    peak: ClassVar[float] = 3e-2
 
     targets: tuple[str, ...] = ()
     """Maps whose outputs are scaled, by ends of module names; none: those of keys and values."""

@@ -28,7 +28,7 @@ __all__ = ["Prefix"]
 class Prefix(VirtualTokens):
     """Learned keys and values for every layer."""
 
-    peak: ClassVar[float] = 1e-2
+    peak: ClassVar[float] = 3e-2
 
     encoder: bool = False
     """For an encoder-decoder: its encoder gets a prefix too. peft knows the decoder's alone, and leaves the encoder's out."""

@@ -1,8 +1,8 @@
 """QLoRA: LoRA beside weights that are kept in four bits (NF4), so that a larger model fits into memory.
 
-Dettmers et al. 2023, https://arxiv.org/abs/2305.14314: the trunk's linear maps are quantised and do not learn; the low-rank matrices
-beside them are float32 (`septet.nn.quantised` does the former, peft the latter). What is quantised computes a little different, and
-the matrices learn beside that; so merging them has two answers, and `drift` tells how far each is from the model that was trained:
+Dettmers et al. 2023, https://arxiv.org/abs/2305.14314: the trunk's linear maps are quantised and do not learn; the low-rank
+matrices beside them are float32 (`septet.nn.quantised` does the former, peft the latter). What is quantised computes a little
+different, and the matrices learn beside that; so merging has two answers, and `drift` tells how far each is from the trained model:
 
 - original: into the weights as they were before, which is better where the four bits only saved memory;
 - dequantised: into the weights that the trained model computed with, which is what was learned, exactly up to rounding.
