@@ -90,6 +90,11 @@ def test_files_are_pefts_and_equal_for_equal_adapters(tmp_path):
     config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] is None
     assert config["target_modules"] == sorted(config["target_modules"])
+    for number in range(6):  # the order of what a file says about itself is drawn anew by the library
+        again = tmp_path / f"again-{number}"
+        lora.save(model, again)
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            assert (again / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
     opened = PeftModel.from_pretrained(tiny_module(), str(tmp_path / "a"))
     torch.testing.assert_close(opened(**IDS).logits, model.base(**IDS).logits)
 

@@ -101,7 +101,7 @@ def fingerprint(base: Any) -> str:
 
 def write_adapter(model: Model, folder: Path) -> None:
     """Write the adapter of a model below `folder`; equal adapters give equal bytes."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     library, module = peft(), cast(Any, model.module)
@@ -118,7 +118,14 @@ def write_adapter(model: Model, folder: Path) -> None:
             config[name] = sorted(set(value))
     write_json(folder / CONFIG, {name: getattr(value, "value", value) for name, value in config.items()})
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    save_file(kept, folder / WEIGHTS, metadata={"format": "pt", "base": str(module.base_fingerprint)})
+    whole = save(kept, metadata={"format": "pt", "base": str(module.base_fingerprint)})
+    # a file of safetensors begins with the length of its header, and metadata has another order in it each time
+    size = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + size])
+    ordered = json.dumps(
+        {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}, separators=(",", ":")
+    )
+    (folder / WEIGHTS).write_bytes(whole[:8] + ordered.encode().ljust(size) + whole[8 + size :])
 
 
 def _soft_files(module: Soft) -> tuple[dict[str, Any], dict[str, Tensor]]:
