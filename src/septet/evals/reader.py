@@ -114,7 +114,7 @@ class ModelReader:
         from septet.infer.engines.torch import TorchEngine
 
         if self._engine is None:
-            self._engine = TorchEngine(self.model.module, self.model.tokenizer)
+            self._engine = TorchEngine(self.model.base, self.model.tokenizer)
         return self._engine
 
     def note(self, stride: int | None) -> str:

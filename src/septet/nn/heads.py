@@ -19,7 +19,7 @@ import torch
 
 from septet.core.errors import DataError
 from septet.nn.device import pick_device
-from septet.nn.load import open_config, open_tokenizer
+from septet.nn.load import open_config, open_tokenizer, with_virtual_tokens
 from septet.nn.model import Model, quiet_bars
 
 __all__ = ["Head", "open_with_head"]
@@ -77,7 +77,7 @@ def open_with_head(
                 )
             except Exception as error:  # whatever a foreign file makes the library raise, the folder is at fault
                 raise DataError(f"it does not open with a head for {head}: {error}", file=Path(folder)) from error
-    return Model(module.eval(), tokenizer, device=pick_device(device))
+    return with_virtual_tokens(Model(module.eval(), tokenizer, device=pick_device(device)), Path(folder))
 
 
 def _prepare(config: Any, head: Head, labels: list[str], tokenizer: Any, folder: Path) -> None:

@@ -19,8 +19,10 @@ from septet.nn.architecture import Architecture, architecture_of, auto_class
 from septet.nn.device import pick_device
 from septet.nn.model import Model, quiet_bars
 
-__all__ = ["open_config", "open_model", "open_tokenizer"]
+__all__ = ["VIRTUAL", "open_config", "open_model", "open_tokenizer", "with_virtual_tokens"]
 
+VIRTUAL = frozenset({"PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"})
+"""peft's names of the adapters that cannot be merged into the weights, and are kept beside them."""
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -75,7 +77,8 @@ def open_model(
 
     dtype: the type of the weights; float32 to train (master weights), "auto" for the file's own. architectures: those that will
     do; most uses need a decoder, which writes. pairs: with BERT's head that judges two segments, drawn anew where the folder has
-    none. Raises DataError naming what is missing, or what the folder holds instead.
+    none. Where a folder `adapter` lies in it whose virtual tokens cannot be merged, the model has them; another adapter is merged
+    already. Raises DataError naming what is missing, or what the folder holds instead.
     """
     folder = Path(folder)
     config = open_config(folder)
@@ -117,4 +120,17 @@ def open_model(
             "of their own (classification, tagging, question-answering).",
             file=folder,
         )
-    return Model(module.eval(), tokenizer, device=pick_device(device))
+    return with_virtual_tokens(Model(module.eval(), tokenizer, device=pick_device(device)), folder)
+
+
+def with_virtual_tokens(model: Model, folder: Path) -> Model:
+    """Return a model with the virtual tokens that lie beside its weights in a folder, if there are any."""
+    try:
+        config = json.loads((folder / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return model
+    if config.get("peft_type") not in VIRTUAL:
+        return model
+    from septet.nn.adapted import open_adapter  # peft takes 2 s, and few models need it
+
+    return open_adapter(model, folder / "adapter")

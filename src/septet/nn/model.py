@@ -126,7 +126,7 @@ class Model:
     @property
     def context(self) -> int:
         """The longest sequence, in tokens."""
-        return longest(self.config, self.tokenizer)
+        return longest(self.config, self.tokenizer) - int(getattr(self.base, "virtual_tokens", 0))
 
     @property
     def labels(self) -> list[str]:
@@ -266,7 +266,7 @@ class Model:
             return {"input_ids": ids}  # T5's positions are relative
         # BART's stacks number the positions of a row themselves; what they will add is taken off, and the right ones are added
         table = stack.embed_positions
-        offset = int(getattr(table, "offset", 0))
+        offset = int(getattr(table, "offset", 0)) + int(getattr(table, "septet_shift", 0))
         row = torch.arange(ids.shape[1], device=ids.device)
         moved = nn.functional.embedding(positions + offset, table.weight) - table.weight[row + offset]
         return {"inputs_embeds": stack.embed_tokens(ids) + moved}
@@ -357,7 +357,7 @@ class Model:
 
         A peft model must be merged first (`merge_and_unload`); its adapter is saved by who attached it.
         """
-        assert self.base is self.module, "merge the adapter before saving the model"
+        assert self.base is self.module, "merge the adapter before saving the model, or take it off"
         quiet_bars()
         self.module.save_pretrained(str(folder))  # type: ignore[operator]
         self.tokenizer.save_pretrained(str(folder))

@@ -81,7 +81,7 @@ class TorchEngine(Engine):
         config = module.config.get_text_config(decoder=True)
         self.context = int(
             getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", 0) or 2048
-        )
+        ) - int(getattr(module, "virtual_tokens", 0))
         self._config = module.config
         self._device = next(module.parameters()).device
         self._accepts = frozenset(inspect.signature(module.forward).parameters)
@@ -406,7 +406,7 @@ class Torch(Backend):
         if self.dtype != "auto":
             model.module.to(getattr(torch, self.dtype))
         return TorchEngine(
-            model.module,
+            model.base,
             model.tokenizer,
             name=Path(folder).name,
             max_active=self.max_active,

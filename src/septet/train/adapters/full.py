@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from septet.train.adapter import Adapter
+from septet.train.adapter import Adapter, plain
 
 if TYPE_CHECKING:
     from septet.nn.model import Model
@@ -25,7 +25,7 @@ class Full(Adapter):
     separable: ClassVar[bool] = False
 
     def attach(self, model: Model, *, seed: int) -> Model:
-        model.module.requires_grad_(True)
+        plain(model).module.requires_grad_(True)
         return model
 
     def merge(self, model: Model) -> Model:

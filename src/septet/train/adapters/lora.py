@@ -1,50 +1,34 @@
-"""LoRA: a low-rank matrix beside each chosen weight learns, the weight itself does not (Hu et al. 2021, arXiv:2106.09685).
+"""LoRA: a low-rank matrix beside each chosen weight learns, the weight itself does not; also rsLoRA and DoRA.
 
-y = W x + (alpha / rank) B A x, with A [rank, in] random and B [out, rank] zero at first, so that at the start the model is exactly
-its base (section 4.1). Done by peft; the adapter's files are peft's, and `PeftModel.from_pretrained` opens them.
+y = W x + s B A x, with A [rank, in] random and B [out, rank] zero at first, so that at the start the model is exactly its base.
+Done by peft; the adapter's files are peft's, and `PeftModel.from_pretrained` opens them.
 
-What it is not: quantised (QLoRA) or weight-decomposed (DoRA).
+- plain: s = alpha / rank (Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1);
+- rslora: s = alpha / sqrt(rank), which keeps the size of the update at high ranks (Kalajdzievski 2023,
+  https://arxiv.org/abs/2312.03732, theorem 3.2);
+- dora: the rows of W + s B A are brought to learned lengths m, which begin as those of W (Liu et al. 2024,
+  https://arxiv.org/abs/2402.09353, equation 5).
 
-    septet finetune --adapter '{kind: lora, rank: 16}' ...
+What it is not: quantised; that is `qlora`.
+
+    septet finetune --adapter '{kind: lora, rank: 64, variant: rslora}' ...
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from septet.core.artifact import write_json
-from septet.core.errors import ComponentError
-from septet.train.adapter import Adapter
+from septet.train.adapter import PeftAdapter
 
 if TYPE_CHECKING:
     from septet.nn.model import Model
 
 __all__ = ["Lora"]
 
-TARGETS: dict[str, dict[str, tuple[str, ...]]] = {
-    "llama": {
-        "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
-        "feed-forward": ("gate_proj", "up_proj", "down_proj"),
-    },
-    "gpt2": {"attention": ("attn.c_attn", "attn.c_proj"), "feed-forward": ("mlp.c_fc", "mlp.c_proj")},
-    "falcon": {"attention": ("query_key_value", "dense"), "feed-forward": ("dense_h_to_4h", "dense_4h_to_h")},
-    "opt": {"attention": ("q_proj", "k_proj", "v_proj", "out_proj"), "feed-forward": ("fc1", "fc2")},
-    "gpt_neox": {
-        "attention": ("query_key_value", "attention.dense"),
-        "feed-forward": ("dense_h_to_4h", "dense_4h_to_h"),
-    },
-    "phi": {"attention": ("q_proj", "k_proj", "v_proj", "dense"), "feed-forward": ("fc1", "fc2")},
-}
-"""The linear maps of an attention block and of a feed-forward block, by model type."""
-for _same in ("mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3", "olmo", "olmo2", "granite"):
-    TARGETS[_same] = TARGETS["llama"]
 
-
-class Lora(Adapter):
+class Lora(PeftAdapter):
     """Low-rank matrices beside the weights of attention and feed-forward."""
 
     peak: ClassVar[float] = 5e-3
@@ -52,83 +36,32 @@ class Lora(Adapter):
     rank: int = Field(default=16, ge=1)
     """Rank of the update; its parameters are rank x (in + out) for each weight."""
     alpha: float | None = Field(default=None, gt=0)
-    """The update is scaled by alpha / rank; none: alpha is twice the rank."""
+    """The update is scaled by alpha / rank (rslora: by alpha / sqrt(rank)); none: so that the scale is 2."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the adapter's inputs that are dropped while training."""
     targets: Literal["all", "attention"] | tuple[str, ...] = "all"
     """Which weights: of attention and feed-forward, of attention alone, or ends of module names."""
-
-    def attach(self, model: Model, *, seed: int) -> Model:
-        import torch  # a step that names an adapter in its fields stays light
-        from peft import LoraConfig, get_peft_model  # 2 s to import
-
-        from septet.nn.model import Model
-
-        config = LoraConfig(
-            task_type="CAUSAL_LM",
-            r=self.rank,
-            lora_alpha=self.scale_numerator,  # type: ignore[arg-type] -- peft divides, a float serves
-            lora_dropout=self.dropout,
-            target_modules=self._targets(model),
-            bias="none",
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module = get_peft_model(model.base, config)
-        return Model(module, model.tokenizer)
+    variant: Literal["plain", "rslora", "dora"] = "plain"
+    """LoRA itself, with a scale for high ranks, or with learned lengths of the rows."""
 
     @property
     def scale_numerator(self) -> float:
-        return 2.0 * self.rank if self.alpha is None else self.alpha
+        """alpha, or what gives the scale 2."""
+        if self.alpha is not None:
+            return self.alpha
+        return 2.0 * (self.rank**0.5 if self.variant == "rslora" else self.rank)
 
-    def merge(self, model: Model) -> Model:
-        """Add (alpha / rank) B A to each weight, in the weights' own type (float32 here)."""
-        from septet.nn.model import Model
+    def configuration(self, model: Model, common: dict[str, Any]) -> Any:
+        from septet.nn.quantised import peft
+        from septet.train.targets import targets_of
 
-        assert hasattr(model.module, "merge_and_unload"), "this model has no LoRA to merge"
-        module = model.module.merge_and_unload()  # type: ignore[operator]
-        module.requires_grad_(True)
-        return Model(module, model.tokenizer)
-
-    def save(self, model: Model, folder: Path) -> bool:
-        module: Any = model.module
-        module.save_pretrained(str(folder), safe_serialization=True)
-        (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-        path = folder / "adapter_config.json"
-        config = json.loads(path.read_text(encoding="utf-8"))
-        # the base is named by the artifact's manifest; a path of the machine that trained it would be of no use elsewhere, and
-        # would make equal adapters differ. The targets are a set in peft, whose order changes from process to process.
-        config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
-        write_json(path, config)
-        return True
-
-    def _targets(self, model: Model) -> list[str]:
-        """Return ends of module names, each of which the model has."""
-        linear = [
-            name
-            for name, module in model.base.named_modules()
-            if type(module).__name__ in ("Linear", "Conv1D") and module is not model.base.get_output_embeddings()
-        ]
-        if isinstance(self.targets, tuple):
-            ends = self.targets
-        else:
-            known = TARGETS.get(model.config.model_type)
-            if known is None and self.targets == "attention":
-                raise ComponentError(
-                    f"Which weights of a '{model.config.model_type}' model belong to attention is not known here. "
-                    f"Name them: targets: [...]. Its linear maps end in: {', '.join(_ends(linear))}."
-                )
-            ends = tuple(_ends(linear)) if known is None else known["attention"]
-            if known is not None and self.targets == "all":
-                ends += known["feed-forward"]
-        missing = [end for end in ends if not any(name == end or name.endswith(f".{end}") for name in linear)]
-        if missing or not ends:
-            raise ComponentError(
-                f"This '{model.config.model_type}' model has no weights named {', '.join(missing) or 'at all'}. "
-                f"Its linear maps end in: {', '.join(_ends(linear))}."
-            )
-        return list(ends)
-
-
-def _ends(names: list[str]) -> list[str]:
-    return sorted({name.rsplit(".", 1)[-1] for name in names})
+        return peft().LoraConfig(
+            **common,
+            r=self.rank,
+            lora_alpha=self.scale_numerator,
+            lora_dropout=self.dropout,
+            target_modules=targets_of(model, self.targets),
+            use_rslora=self.variant == "rslora",
+            use_dora=self.variant == "dora",
+            bias="none",
+        )

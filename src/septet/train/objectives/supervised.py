@@ -29,12 +29,21 @@ ROW = 256
 """Tokens in a row of packed conversations; attention costs the square of it."""
 
 
-def stack(samples: Sequence[Sample], *, pad: int) -> tuple[dict[str, torch.Tensor], torch.Tensor, int]:
-    """Pack samples into rows of ROW tokens, or as long as the longest sample; return inputs, labels [B, T] and used tokens."""
+def stack(
+    samples: Sequence[Sample], *, pad: int, packed: bool = True
+) -> tuple[dict[str, torch.Tensor], torch.Tensor, int]:
+    """Pack samples into rows of ROW tokens, or as long as the longest sample; return inputs, labels [B, T] and used tokens.
+
+    packed: False gives each sample a row of its own, and the padding after it positions that go on.
+    """
     lengths = [len(sample.ids) for sample in samples]
-    rows, _ = pack(samples, max([*lengths, min(ROW, sum(lengths))]), pad=pad)
+    if packed:
+        rows, _ = pack(samples, max([*lengths, min(ROW, sum(lengths))]), pad=pad)
+    else:
+        rows = [row for sample in samples for row in pack([sample], max(lengths), pad=pad)[0]]
     length = max(row.used for row in rows)
     for row in rows:  # the padding of a row may be longer than any position that the model has
+        row.positions[row.used :] += 0 if packed else row.used
         row.positions[row.used :] %= max(lengths)
     ids, labels, positions = (
         torch.from_numpy(np.stack([getattr(row, name)[:length] for row in rows]).astype(np.int64))
@@ -48,9 +57,12 @@ class Supervised(Objective):
 
     learns_from: ClassVar[Literal["text", "conversations", "pairs", "labels"]] = "conversations"
 
+    packed: bool = True
+    """Whether a row may hold several conversations; what is learned is the same, only slower where each has its own."""
+
     def prepare(self, rows: Sequence[Sample], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
         """Pack conversations into int64 [B, T]; positions restart in each, which keeps them apart."""
-        inputs, labels, used = stack(rows, pad=_pad(tokenizer))
+        inputs, labels, used = stack(rows, pad=_pad(tokenizer), packed=self.packed)
         return Batch(inputs=inputs, labels=labels, weights={"nll": float((labels != IGNORE).sum())}, tokens=used)
 
     def loss(self, batch: Batch, model: Model, state: State, **frozen: Model) -> dict[str, Term]:
