@@ -116,7 +116,7 @@ class Align(Step):
             {**row, **{name: record["terms"][name] for name in ("accuracy", "margin") if name in record["terms"]}}
             for row, record in zip(curve_rows(result.curve), result.curve, strict=True)
         ]
-        drift = save_adapted(self.adapter, model, work.out, rows=rows)
+        merged = save_adapted(self.adapter, model, work.out, rows=rows)
         return {
             **{f"train_{name}": value for name, value in prepared.facts().items()},
             "first_loss": result.curve[0]["loss"],
@@ -127,7 +127,7 @@ class Align(Step):
             "learning_rate": rate,
             "tokens_per_second": round(result.tokens_per_second, 1),
             "parameters": learning,
-            "merge_difference": drift,
+            **merged,
             **result.facts,
         }
 

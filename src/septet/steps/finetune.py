@@ -94,7 +94,8 @@ class Finetune(Step):
                 f"a model of the architecture '{model.architecture}' cannot learn the task '{task.kind}'; "
                 f"it takes {' or '.join(task.fits)}."
             )
-        max_tokens = min(self.max_tokens or model.context, model.context)
+        room = model.context - self.adapter.places
+        max_tokens = min(self.max_tokens or room, room)
         parts = {}
         for part, limit in (("train", self.limit), ("held_out", EVALUATED)):
             path = folder / f"{part}.jsonl"
@@ -109,6 +110,8 @@ class Finetune(Step):
                 + (f" and were cut; {prepared.lost} tokens were lost." if prepared.lost else " and are read in pieces.")
             )
         objective = Objective.parse(task.objective).suited(model.architecture)
+        if not self.adapter.packs:
+            objective = objective.apart()
         rate = self.learning_rate or self.rate_factor * self.adapter.learning_rate(model)
         before = evaluate(model, objective, held_out, settled=settled) if held_out else {}
         model = self.adapter.attach(model, seed=self.seed)
@@ -122,7 +125,7 @@ class Finetune(Step):
         result = fit(
             model, objective, Batches(samples, self.batch_size, seed=self.seed), plan, work=work, held_out=held_out
         )
-        drift = save_adapted(self.adapter, model, work.out, rows=curve_rows(result.curve))
+        merged = save_adapted(self.adapter, model, work.out, rows=curve_rows(result.curve))
         if task.kind != "chat":
             task.keep(work.out, labels)
         return {
@@ -140,7 +143,7 @@ class Finetune(Step):
             "tokens_per_second": round(result.tokens_per_second, 1),
             "parameters": learning,
             "added_tokens": added,
-            "merge_difference": drift,
+            **merged,
             **result.facts,
         }
 
@@ -162,10 +165,11 @@ def steps_of(rows: int, epochs: float, batch_size: int) -> int:
     return max(1, round(rows * epochs / batch_size))
 
 
-def save_adapted(adapter: Adapter, model: Model, folder: Path, *, rows: Iterable[dict[str, Any]]) -> float:
-    """Write curve.jsonl, the adapter alone, and the merged model at the root; return how far merging moved the logits.
+def save_adapted(adapter: Adapter, model: Model, folder: Path, *, rows: Iterable[dict[str, Any]]) -> dict[str, Fact]:
+    """Write curve.jsonl, the adapter alone, and the merged model at the root, or for an adapter that cannot be merged its base.
 
-    The figure is the largest absolute difference, in float32, over a fixed short input.
+    Return how far merging moved the logits: `merge_difference` is the largest absolute difference, in float32, over a fixed short
+    input, None where nothing is merged; `merge_drift` has it by each way of merging, where there are several.
     """
     import torch
 
@@ -173,17 +177,21 @@ def save_adapted(adapter: Adapter, model: Model, folder: Path, *, rows: Iterable
     (folder / "adapter").mkdir(exist_ok=True)
     if not adapter.save(model, folder / "adapter"):
         (folder / "adapter").rmdir()
+    if not adapter.mergeable:
+        adapter.beneath(model).save(folder)
+        return {"merge_difference": None}
     inputs = {"input_ids": torch.arange(16, device=model.device)[None] % model.config.vocab_size}
-    if model.architecture == "encoder-decoder" and "input_ids" in inputs:
+    if model.architecture == "encoder-decoder":
         inputs["decoder_input_ids"] = inputs["input_ids"]
     model.module.eval()
+    drift = adapter.drift(model, inputs)
     with torch.inference_mode():
         adapted = _first(model.module(**inputs))
     merged = adapter.merge(model)
     with torch.inference_mode():
         difference = float((_first(merged.module(**inputs)) - adapted).abs().max())
     merged.save(folder)
-    return difference
+    return {"merge_difference": difference, **({"merge_drift": drift} if drift else {})}
 
 
 def _first(outputs: Any) -> Tensor:

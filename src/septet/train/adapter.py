@@ -52,6 +52,11 @@ class Adapter(Component):
     peak: ClassVar[float] = 1e-3
     """A learning rate that served at width 256."""
 
+    @property
+    def places(self) -> int:
+        """How many positions of the context it takes up."""
+        return 0
+
     def learning_rate(self, model: Model) -> float:
         """Return a peak learning rate for fine-tuning this model: `peak` up to width 256, in inverse proportion beyond."""
         return self.peak * min(1.0, 256 / int(getattr(model.config, "hidden_size", 256)))
@@ -169,6 +174,10 @@ class VirtualTokens(Adapter):
     """How many; each takes up a place of the model's context."""
     text: str | None = None
     """Words that they begin as, repeated or cut to `tokens` tokens; none: frequent tokens of the vocabulary, drawn at random."""
+
+    @property
+    def places(self) -> int:
+        return self.tokens
 
     def learning_rate(self, model: Model) -> float:
         """Return `peak`: the vectors have no width over which their steps add up."""

@@ -125,6 +125,10 @@ class Objective(Component):
         """Return the objective for an architecture that it fits; most are the same for all of theirs."""
         return self
 
+    def apart(self) -> Self:
+        """Return the objective with a row for each example, for adapters that do not work where a row holds several."""
+        return self
+
     def start(self, model: Model) -> State:
         """Return the state before the first step; empty for most."""
         return {}

@@ -12,7 +12,7 @@ other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -59,6 +59,9 @@ class Supervised(Objective):
 
     packed: bool = True
     """Whether a row may hold several conversations; what is learned is the same, only slower where each has its own."""
+
+    def apart(self) -> Self:
+        return self.model_copy(update={"packed": False})
 
     def prepare(self, rows: Sequence[Sample], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
         """Pack conversations into int64 [B, T]; positions restart in each, which keeps them apart."""
