@@ -10,6 +10,7 @@ import gzip
 import json
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,9 @@ from tests.train.folders import save_family
 from septet.core.errors import ComponentError, DataError
 from septet.core.step import Runtime, Work
 from septet.data.batches import Batches
+from septet.data.tokenizers.foreign import take_over
 from septet.infer.inputs import Encoded
-from septet.infer.task import Task
-from septet.infer.tasks.question_answering import QuestionAnswering, best_span
+from septet.infer.tasks.question_answering import QuestionAnswering, _place, best_span
 from septet.train.loop import evaluate, fit
 from septet.train.objective import Objective, generators
 from septet.train.objectives.spans import Spans
@@ -99,8 +100,10 @@ def test_every_family_learns_where_the_answer_is(folder, tmp_path_factory):
     same = [sample for sample in samples if len(sample) == length][:6]
     batch = objective.prepare(same, model.tokenizer, generators(len(same), 0))
     assert batch.labels is not None
-    theirs = model.module(**batch.inputs, start_positions=batch.labels[:, 0], end_positions=batch.labels[:, 1]).loss
-    assert float(objective.loss(batch, model, {})["nll"].sum) / len(same) == pytest.approx(float(theirs), rel=1e-4)
+    with torch.no_grad():
+        ours = float(objective.loss(batch, model, {})["nll"].sum) / len(same)
+        ends = {"start_positions": batch.labels[:, 0], "end_positions": batch.labels[:, 1]}
+        assert ours == pytest.approx(float(model.module(**batch.inputs, **ends).loss), rel=1e-4)
     # padding changes nothing: the losses of texts alone add up to the loss of the padded batch
     ragged = samples[:5]
     assert len({len(sample) for sample in ragged}) > 1
@@ -245,7 +248,10 @@ def test_the_threshold_decides_about_no_answer(bert):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"answers": [{"text": "w11", "start": 0}]}, r"row 3.*'w11' is not at character 0.*'w10' stands.*at character 4"),
+        (
+            {"answers": [{"text": "w11", "start": 0}]},
+            r"row 3.*'w11' is not at character 0.*'w10' stands.*at character 4",
+        ),
         ({"answers": [{"text": "w99", "start": 4}]}, r"'w99' is not at character 4.*nowhere in the context"),
         ({"answers": [{"text": "w12", "start": -3}]}, "is not at character -3"),
         ({"answers": [{"text": " ", "start": 3}]}, "text that is not empty"),
@@ -282,8 +288,33 @@ def squad(path) -> list[dict]:
     return rows
 
 
-@pytest.mark.parametrize(("name", "exact", "inside"), [("bert_base_uncased", 0, 0), ("gpt2", 0, 0), ("t5", 0, 0)])
-def test_every_answer_of_squad_is_found_back_through_tokens(real_data, name, exact, inside):
-    tokenizer = real_tokenizer(real_data / "tokenizers" / name)
-    questions = squad(real_data / "qa" / "squad_v2_dev" / "dev-v2.0.json.gz")
-    print(len(questions), type(tokenizer))
+@pytest.mark.parametrize(
+    ("name", "exact"),
+    [
+        ("bert_base_uncased", 10_037),
+        pytest.param("gpt2", 9_971, marks=pytest.mark.slow),
+        pytest.param("t5", 9_808, marks=pytest.mark.slow),
+    ],
+)
+def test_every_answer_of_squad_is_found_back_through_tokens(real_data, name, exact):
+    """The others begin or end inside a token ("Japan" in "Japanese", "n2)" in "n2),"): the token's own text is found then."""
+    from transformers import PreTrainedTokenizerFast
+
+    parts = take_over(real_data / "tokenizers" / name)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=parts.encoder, eos_token="e", cls_token="c", sep_token="s")
+    model: Any = SimpleNamespace(tokenizer=tokenizer, architecture="decoder")
+    rows = squad(real_data / "qa" / "squad_v2_dev" / "dev-v2.0.json.gz")
+    assert (len(rows), sum(not row["answers"] for row in rows)) == (6_078, 3_168)
+    same = inside = 0
+    for number, row in enumerate(rows, start=1):
+        samples, _ = TASK.encode([(number, row)], model, max_tokens=10_000)
+        read = TASK._read(row, model, 10_000, file=None, number=number)
+        (window,) = read.windows
+        for place, answer in enumerate(row["answers"]):
+            first, last = _place(answer, read, file=None, number=number)
+            if not place:
+                assert samples[0].target == (window.at + first, window.at + last)
+            found = row["context"][read.spans[first, 0] : read.spans[last, 1]]
+            same += found == answer["text"]
+            inside += found != answer["text"] and answer["text"].strip() in found
+    assert (same, inside) == (exact, 10_052 - exact)

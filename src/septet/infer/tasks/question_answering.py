@@ -94,8 +94,8 @@ class QuestionAnswering(Task):
     def encode(self, rows: Rows, model: Model, *, max_tokens: int, file: object = None) -> tuple[list[Any], Prepared]:
         """Return an `Encoded` for each window, its target the places of the answer's two ends.
 
-        `cut` counts rows of several windows, `lost` the tokens of questions that are longer than half a window, and those of answers
-        that no window holds whole (the windows that hold a part are left out). Errors: DataError with file and row.
+        `cut` counts rows of several windows, `lost` the tokens of questions that are longer than half a window, and those of
+        answers that no window holds whole (windows that hold a part are left out then). Errors: DataError with file and row.
         """
         samples: list[Encoded] = []
         longest = cut = lost = count = 0
@@ -116,8 +116,8 @@ class QuestionAnswering(Task):
     ) -> list[Predicted]:
         """Return {"text", "no_answer", "start"} for each row.
 
-        text: characters of the passage from number `start` on, or "" (and start None) for no answer. no_answer: the score of no answer
-        minus that of the best answer, in nats; higher says that there is none.
+        text: characters of the passage from number `start` on, or "" (and start None) for no answer. no_answer: the score of
+        no answer minus that of the best answer, in nats; higher says that there is none.
         """
         import torch
 
@@ -184,9 +184,7 @@ class QuestionAnswering(Task):
         for first in range(0, max(1, len(ids) - room + step), step):
             piece = ids[first : first + room]
             one, other = (piece, question) if permuted else (question, piece)
-            text = dressed(
-                one, tokenizer, architecture, most=most, other=other, segments=has_segments(model)
-            )
+            text = dressed(one, tokenizer, architecture, most=most, other=other, segments=has_segments(model))
             at = len(before) + (0 if permuted else len(question) + len(between))
             none = 0 if architecture == "encoder" else len(text) - 1
             windows.append(_Window(text, at, first, len(piece), none))
@@ -194,7 +192,7 @@ class QuestionAnswering(Task):
 
 
 def best_span(start_N: np.ndarray, end_N: np.ndarray, *, longest: int) -> tuple[float, int, int]:
-    """Return the highest start[i] + end[j] with i <= j < i + longest, and its i and j; of equal ones the first, then the shortest."""
+    """Return the highest start[i] + end[j] with i <= j < i + longest, with i and j; of equal ones the first, then the shortest."""
     longest = min(longest, len(start_N))
     beyond = np.full(longest - 1, -np.inf, dtype=end_N.dtype)
     sums = start_N[:, None] + np.lib.stride_tricks.sliding_window_view(np.concatenate([end_N, beyond]), longest)
@@ -222,7 +220,7 @@ def _answer(row: Row, read: _Read, *, file: object, number: int) -> tuple[int, i
     answers = row.get("answers")
     if not isinstance(answers, list):
         raise DataError(
-            "'answers' must be a list of {\"text\", \"start\"}, empty where the context has no answer; "
+            '\'answers\' must be a list of {"text", "start"}, empty where the context has no answer; '
             + (f"it is {type(answers).__name__}." if "answers" in row else "it is missing."),
             file=file,
             row=number,
@@ -236,7 +234,7 @@ def _place(answer: Any, read: _Read, *, file: object, number: int) -> tuple[int,
     text, start = known.get("text"), known.get("start")
     if not isinstance(text, str) or not text.strip() or not isinstance(start, int) or isinstance(start, bool):
         raise DataError(
-            f"an answer is {{\"text\": text that is not empty, \"start\": number of its first character}}; got {str(answer)[:80]!r}.",
+            f'an answer is {{"text": text that is not empty, "start": number of its first character}}; got {str(answer)[:80]!r}.',
             file=file,
             row=number,
         )
