@@ -80,6 +80,10 @@ class Task(Component):
         """Open a folder with the task's head, drawn anew (by `seed`) where the folder has none. labels: of the data; none: the
         folder's own."""
 
+    def lesson(self) -> dict[str, Any]:
+        """Return the objective that teaches it, as kind and fields, for `Objective.parse`."""
+        return {"kind": self.objective}
+
     @abstractmethod
     def encode(self, rows: Rows, model: Model, *, max_tokens: int, file: object = None) -> tuple[list[Any], Prepared]:
         """Return the samples that the objective learns from. Raises DataError with file and row for what cannot be learned."""

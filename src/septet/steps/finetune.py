@@ -106,7 +106,7 @@ class Finetune(Step):
                 f"{prepared.cut} of {prepared.rows} rows are longer than {max_tokens} tokens"
                 + (f" and were cut; {prepared.lost} tokens were lost." if prepared.lost else " and are read in pieces.")
             )
-        objective = Objective.parse(task.objective).suited(model.architecture)
+        objective = Objective.parse(task.lesson()).suited(model.architecture)
         rate = self.learning_rate or self.adapter.learning_rate(model)
         before = evaluate(model, objective, held_out, settled=settled) if held_out else {}
         model = self.adapter.attach(model, seed=self.seed)
@@ -185,5 +185,6 @@ def save_adapted(adapter: Adapter, model: Model, folder: Path, *, rows: Iterable
 
 
 def _first(outputs: Any) -> Tensor:
-    """Return the logits of any head; of a span, those of its beginning."""
-    return (outputs.start_logits if hasattr(outputs, "start_logits") else outputs.logits).float()
+    """Return the logits of any head; of a span, those of its beginning; without a head the hidden states."""
+    found = next(name for name in ("logits", "start_logits", "last_hidden_state") if hasattr(outputs, name))
+    return getattr(outputs, found).float()

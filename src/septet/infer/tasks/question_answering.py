@@ -207,7 +207,9 @@ def _tokens(tokenizer: Any, text: str) -> tuple[list[int], np.ndarray]:
             f"the tokenizer {type(tokenizer).__name__} does not say which characters its tokens are of. "
             "Question answering needs a tokenizer with a tokenizer.json."
         )
-    found = tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+    found = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
+    )
     spans = np.zeros((len(found["input_ids"]), 2), dtype=np.int64)
     for place, (start, end) in enumerate(found["offset_mapping"]):
         part = text[start:end]
