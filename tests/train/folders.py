@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.train.families import CONTEXT, SPECIAL, VOCABULARY, tiny
 
 
 def save_family(family: str, folder: Path, *, template: bool = False) -> Path:
     """Save a model of two layers; template: its tokenizer puts special tokens around a text by itself, as BERT's does."""
-    tiny(family).module.save_pretrained(str(folder))
+    module: Any = tiny(family).module
+    module.save_pretrained(str(folder))
     names = {id: f"<{id}>" for id in SPECIAL.values()}
     around = None
     if template:

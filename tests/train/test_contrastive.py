@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_every_family_learns_what_belongs_together(folder, tmp_path_factory):
     plan = Plan(steps=120, learning_rate=3e-3, schedule=Constant(warmup=5), precision="float32")
     # rows of one mark in one batch would be taken for wrong: eight rows of eight marks at a time
     batches = Batches([samples[n : n + 8] for n in range(0, 48, 8)], 1, seed=0)
-    stream = SimpleNamespace(next=lambda: batches.next()[0], state=batches.state, restore=batches.restore)
+    stream: Any = SimpleNamespace(next=lambda: batches.next()[0], state=batches.state, restore=batches.restore)
     work = Work(out=out, state=out, runtime=Runtime(device="cpu"))
     fit(model, objective, stream, plan, work=work)
     assert margin() > before + 0.4
