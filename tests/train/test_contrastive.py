@@ -16,7 +16,7 @@ import torch
 from tests.train.families import FAMILIES
 from tests.train.folders import save_family
 
-from septet.core.errors import DataError
+from septet.core.errors import ComponentError, DataError
 from septet.core.step import Runtime, Work
 from septet.data.batches import Batches
 from septet.infer.inputs import Encoded
@@ -164,6 +164,13 @@ def test_every_family_learns_what_belongs_together(folder, tmp_path_factory):
     a, p = task.vectors(model, [rows[0]["anchor"], rows[0]["positive"]])
     assert pair.prediction == pytest.approx(float(a @ p), abs=1e-5)
     np.testing.assert_allclose(lone.prediction, a, atol=1e-5)
+
+
+def test_what_a_person_types_becomes_a_row():
+    assert Similarity().row("a") == {"anchor": "a"}
+    assert Similarity().row("a", pair="b") == {"anchor": "a", "positive": "b"}
+    with pytest.raises(ComponentError, match="leave the context out"):
+        Similarity().row("a", context="c")
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first", "last"])

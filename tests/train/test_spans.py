@@ -242,6 +242,14 @@ def test_the_threshold_decides_about_no_answer(bert):
     assert below == {"text": "", "no_answer": score, "start": None}
 
 
+def test_what_a_person_types_becomes_a_row(bert):
+    row = TASK.row("w50", context="w10 w11")
+    assert TASK.predict(bert, [row])[0].prediction.keys() == {"text", "no_answer", "start"}
+    for wrong in ({}, {"pair": "w10", "context": "w10"}):
+        with pytest.raises(ComponentError, match="takes a question and the passage"):
+            TASK.row("w50", **wrong)
+
+
 # -- bad rows ------------------------------------------------------------------------------------------------------------
 
 

@@ -148,6 +148,12 @@ class QuestionAnswering(Task):
             tell(done, len(todo))
         return [self._verdict(*one) for one in zip(reads, best, none, strict=True)]
 
+    def row(self, text: str, *, pair: str | None = None, context: str | None = None) -> dict[str, Any]:
+        """Return a question and the passage to look in. Raises ComponentError where there is no passage."""
+        if context is None or pair is not None:
+            raise ComponentError("question-answering takes a question and the passage (context) to look in, and no more.")
+        return {"question": text, "context": context}
+
     def expected(self, row: Row) -> list[str]:
         """Return the texts of the right answers; none where the passage has no answer."""
         return [answer["text"] for answer in row["answers"]]

@@ -127,6 +127,12 @@ class Similarity(Task):
             tell(done, len(texts))
         return vectors
 
+    def row(self, text: str, *, pair: str | None = None, context: str | None = None) -> dict[str, Any]:
+        """Return one text, whose vector is wanted, or two to compare. Raises ComponentError for a passage."""
+        if context is not None:
+            raise ComponentError("similarity compares a text with its pair; leave the context out.")
+        return {"anchor": text, **({} if pair is None else {"positive": pair})}
+
     def expected(self, row: Row) -> float:
         """Return 1, the cosine of two texts of one meaning; rows hold only such."""
         return 1.0
