@@ -151,7 +151,9 @@ class QuestionAnswering(Task):
     def row(self, text: str, *, pair: str | None = None, context: str | None = None) -> dict[str, Any]:
         """Return a question and the passage to look in. Raises ComponentError where there is no passage."""
         if context is None or pair is not None:
-            raise ComponentError("question-answering takes a question and the passage (context) to look in, and no more.")
+            raise ComponentError(
+                "question-answering takes a question and the passage (context) to look in, and no more."
+            )
         return {"question": text, "context": context}
 
     def expected(self, row: Row) -> list[str]:
