@@ -1,5 +1,5 @@
 """A model with a head for a task in place of the vocabulary's, from transformers' own classes: a class for each text, a class for
-each token, or where an answer begins and ends.
+each token, where an answer begins and ends, or no head at all.
 
 What a head for texts reads is the first token of an encoder, the last of a decoder and of XLNet, and the token that ends the text
 of an encoder-decoder. A head that the folder lacks is drawn anew.
@@ -11,6 +11,7 @@ What it is not: a head of our own. The folder that `Model.save` writes is opened
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,10 +25,16 @@ from septet.nn.model import Model, quiet_bars
 
 __all__ = ["Head", "open_with_head"]
 
-Head = Literal["classes", "multi-label", "value", "tokens", "span"]
-"""One class for each text, any number of classes, one number; a class for each token; the two ends of an answer."""
+Head = Literal["classes", "multi-label", "value", "tokens", "span", "none"]
+"""One class for each text, any number of classes, one number; a class for each token; the two ends of an answer; none: the trunk
+alone, whose hidden states are what is wanted."""
 
-_AUTO = {"tokens": "AutoModelForTokenClassification", "span": "AutoModelForQuestionAnswering"}
+_AUTO = {
+    "tokens": "AutoModelForTokenClassification",
+    "span": "AutoModelForQuestionAnswering",
+    "none": "AutoModel",
+}
+_UNLABELLED = ("span", "none")
 _PROBLEMS = {
     "classes": "single_label_classification",
     "multi-label": "multi_label_classification",
@@ -65,15 +72,18 @@ def open_with_head(
             f"Take another family for this task; `septet families` lists them.",
             file=Path(folder),
         )
+    # BERT's pooler is a head too, which would be drawn anew and learn nothing
+    made = inspect.signature(auto._model_mapping[type(config)].__init__).parameters
+    bare = {"add_pooling_layer": False} if head == "none" and "add_pooling_layer" in made else {}
     quiet_bars()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if anew:
-            module = auto.from_config(config)
+            module = auto.from_config(config, **bare)
         else:
             try:
                 module = auto.from_pretrained(
-                    str(folder), config=config, dtype="float32", local_files_only=True, use_safetensors=True
+                    str(folder), config=config, dtype="float32", local_files_only=True, use_safetensors=True, **bare
                 )
             except Exception as error:  # whatever a foreign file makes the library raise, the folder is at fault
                 raise DataError(f"it does not open with a head for {head}: {error}", file=Path(folder)) from error
@@ -83,11 +93,11 @@ def open_with_head(
 def _prepare(config: Any, head: Head, labels: list[str], tokenizer: Any, folder: Path) -> None:
     if head == "value":
         labels = ["value"]
-    elif head != "span":
+    elif head not in _UNLABELLED:
         labels = labels or [config.id2label[number] for number in sorted(config.id2label)]
         if len(set(labels)) != len(labels) or len(labels) < (1 if head == "multi-label" else 2):
             raise DataError(f"a head for {head} needs two or more different labels; got {labels}.", file=folder)
-    if head != "span":
+    if head not in _UNLABELLED:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: number for number, label in enumerate(labels)}
     if head in _PROBLEMS:

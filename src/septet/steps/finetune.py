@@ -109,7 +109,7 @@ class Finetune(Step):
                 f"{prepared.cut} of {prepared.rows} rows are longer than {max_tokens} tokens"
                 + (f" and were cut; {prepared.lost} tokens were lost." if prepared.lost else " and are read in pieces.")
             )
-        objective = Objective.parse(task.objective).suited(model.architecture)
+        objective = Objective.parse(task.taught_by(model)).suited(model.architecture)
         if not self.adapter.packs:
             objective = objective.apart()
         rate = self.learning_rate or self.rate_factor * self.adapter.learning_rate(model)
@@ -195,5 +195,6 @@ def save_adapted(adapter: Adapter, model: Model, folder: Path, *, rows: Iterable
 
 
 def _first(outputs: Any) -> Tensor:
-    """Return the logits of any head; of a span, those of its beginning."""
-    return (outputs.start_logits if hasattr(outputs, "start_logits") else outputs.logits).float()
+    """Return the logits of any head; of a span, those of its beginning; without a head the hidden states."""
+    found = next(name for name in ("logits", "start_logits", "last_hidden_state") if hasattr(outputs, name))
+    return getattr(outputs, found).float()
