@@ -106,7 +106,7 @@ class Finetune(Step):
                 f"{prepared.cut} of {prepared.rows} rows are longer than {max_tokens} tokens"
                 + (f" and were cut; {prepared.lost} tokens were lost." if prepared.lost else " and are read in pieces.")
             )
-        objective = Objective.parse(task.objective).suited(model.architecture)
+        objective = Objective.parse(task.taught_by(model)).suited(model.architecture)
         rate = self.learning_rate or self.adapter.learning_rate(model)
         before = evaluate(model, objective, held_out, settled=settled) if held_out else {}
         model = self.adapter.attach(model, seed=self.seed)
