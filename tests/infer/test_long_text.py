@@ -6,6 +6,7 @@ python -m pytest tests/infer/test_long_text.py
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import re
 
@@ -43,7 +44,8 @@ def test_where_not_one_character_fits_it_is_said():
 @pytest.mark.parametrize("limit", [1, 2, 7, 40, 10_000])
 def test_no_sentence_is_lost_whatever_the_limit(limit, real_data):
     path = real_data / "summarization/dialogsum/dialogsum.dev.jsonl.gz"
-    dialogues = [json.loads(line)["dialogue"] for line in gzip.open(path, "rt", encoding="utf-8")][:40]
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        dialogues = [json.loads(line)["dialogue"] for line in file][:40]
     for text in dialogues:
         parts = windows(text, size=words, limit=limit)
         assert "".join(parts) == text
@@ -52,7 +54,7 @@ def test_no_sentence_is_lost_whatever_the_limit(limit, real_data):
         if limit >= max(turns):
             assert all(part.endswith("\n") for part in parts[:-1]), "turns stay whole"
             # no two neighbours would have fitted into one window
-            assert all(words(a) + words(b.split("\n")[0]) > limit for a, b in zip(parts, parts[1:], strict=False))
+            assert all(words(a) + words(b.split("\n")[0]) > limit for a, b in itertools.pairwise(parts))
 
 
 def test_every_window_is_read_until_one_summary_is_left():

@@ -28,7 +28,7 @@ def tokenizer(family: str, words: Sequence[str] = ()) -> Any:
     ordinary = list(words) or sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: id for id, token in enumerate([*special, *(w for w in ordinary if w not in special)])}
     if words:
-        made = Tokenizer(models.WordLevel(vocabulary, unk_token=special[0]))
+        made = Tokenizer(models.WordLevel(vocabulary, unk_token=known.roles.get("unk", special[0])))
         made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     else:
         made = Tokenizer(models.BPE(vocabulary, []))

@@ -21,7 +21,7 @@ from septet.infer.task import by_length
 if TYPE_CHECKING:
     from septet.nn.model import Model
 
-__all__ = ["Written", "around", "begins_with", "prepare_to_write", "written"]
+__all__ = ["Written", "around", "begins_with", "prepare_to_write", "too_long", "written"]
 
 TOKENS_IN_A_BATCH = 8192
 """Prompts and what is written, over all beams."""
@@ -35,6 +35,10 @@ class Written:
     num_tokens: int
     finished: bool
 
+    def facts(self, cut_tokens: int = 0) -> dict[str, int]:
+        """Return what a reader must know of it: tokens that were cut off what was read, and that the limit ended it."""
+        return {**({"cut_tokens": cut_tokens} if cut_tokens else {}), **({} if self.finished else {"unfinished": 1})}
+
 
 def around(tokenizer: Any) -> tuple[list[int], list[int]]:
     """Return the tokens that an encoder-decoder has before and after a text, on both sides.
@@ -44,12 +48,23 @@ def around(tokenizer: Any) -> tuple[list[int], list[int]]:
     """
     if tokenizer.eos_token_id is None:
         raise DataError("the tokenizer has no token that ends a text (eos), so no answer could ever end.")
-    plain, whole = (list(tokenizer.encode("a", add_special_tokens=add)) for add in (False, True))
-    for start in range(len(whole) - len(plain) + 1) if plain and len(whole) > len(plain) else ():
-        if whole[start : start + len(plain)] == plain:
-            return whole[:start], whole[start + len(plain) :]
+    found = tokenizer("a", return_special_tokens_mask=True)
+    ids, added = list(found["input_ids"]), list(found["special_tokens_mask"])
+    if any(added) and not all(added):
+        text = [place for place, special in enumerate(added) if not special]
+        return ids[: text[0]], ids[text[-1] + 1 :]
     bos = tokenizer.bos_token_id
     return [] if bos is None else [int(bos)], [int(tokenizer.eos_token_id)]
+
+
+def too_long(kind: str, size: int, most: int, *, file: object, number: int) -> DataError:
+    """Return the error for a row that is longer than what is read, where its task was not told what to do with such rows."""
+    return DataError(
+        f"the row has {size} tokens, and {most} are read. Raise max_tokens (up to the model's context), leave the row out, or "
+        f"have such rows cut and counted: task: {{kind: {kind}, too_long: cut}}.",
+        file=file,
+        row=number,
+    )
 
 
 def begins_with(model: Model) -> int:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from septet.core.errors import ComponentError, DataError
+from septet.core.errors import ComponentError
 from septet.data.packing import IGNORE, Sample, separator_of
 from septet.infer.chat import encode_text
 from septet.infer.task import Gives, Predicted, Prepared, Row, Rows, Task, Tell, text_of
-from septet.infer.writing import prepare_to_write, written
+from septet.infer.writing import prepare_to_write, too_long, written
 
 if TYPE_CHECKING:
     from septet.nn.model import Model
@@ -63,7 +63,7 @@ class Completion(Task):
             longest = max(longest, size)
             if size > max_tokens:
                 if self.too_long == "refuse":
-                    raise _too_long(size, max_tokens, file=file, number=number)
+                    raise too_long(self.kind, size, max_tokens, file=file, number=number)
                 cut, lost = cut + 1, lost + size - max_tokens
                 write = write[:max_tokens]
                 prompt = prompt[len(prompt) - (max_tokens - len(write)) :]
@@ -84,18 +84,12 @@ class Completion(Task):
         for number, row in enumerate(rows, start=1):
             prompt = encode_text(model.tokenizer, text_of(row, "prompt", file=None, number=number, empty=True))
             if self.too_long == "refuse" and len(prompt) + 1 >= context:
-                raise _too_long(len(prompt) + 1, context, file=None, number=number)
+                raise too_long(self.kind, len(prompt) + 1, context, file=None, number=number)
             lost = max(0, len(prompt) + 1 - most) if self.too_long == "cut" else 0
             prompts.append([begin, *prompt[lost:]])
             gone.append(lost)
         found = written(model, prompts, max_new_tokens=self.max_new_tokens, tell=tell)
-        return [
-            Predicted(
-                one.text,
-                facts={**({"cut_tokens": lost} if lost else {}), **({} if one.finished else {"unfinished": 1})},
-            )
-            for one, lost in zip(found, gone, strict=True)
-        ]
+        return [Predicted(one.text, facts=one.facts(lost)) for one, lost in zip(found, gone, strict=True)]
 
     def row(self, text: str, *, pair: str | None = None, context: str | None = None) -> dict[str, Any]:
         """Return a row to predict, of what a person typed."""
@@ -113,12 +107,3 @@ class Completion(Task):
 def _begin(tokenizer: Any) -> int:
     """Return the token that begins a text: the tokenizer's own, else the one between documents."""
     return separator_of(tokenizer) if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id)
-
-
-def _too_long(size: int, most: int, *, file: object, number: int) -> DataError:
-    return DataError(
-        f"the row has {size} tokens, and {most} are read. Raise max_tokens (up to the model's context), leave the row out, or cut such "
-        "rows: task: {kind: completion, too_long: cut}.",
-        file=file,
-        row=number,
-    )

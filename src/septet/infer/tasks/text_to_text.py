@@ -2,8 +2,8 @@
 
 Rows: {"source", "target"} and, where several answers are right, "references". An encoder-decoder reads the source and writes the
 target. A decoder learns the two as a conversation, the source said by the user and the target by the assistant: a base model gets
-the same few tokens as for chat, a chat model reads what it already knows how to answer, and the result can be talked to. Loss on the
-target and the token that ends it.
+the same few tokens as for chat, a chat model reads what it already knows how to answer, and the result can be talked to. Loss on
+the target and the token that ends it.
 
 What it is not: a chooser of languages; models that mark them with tokens (mBART, NLLB, M2M) are read as they are set up.
 
@@ -25,7 +25,7 @@ from septet.infer.chat import Chat, encode_text, prepare_for_chat
 from septet.infer.inputs import Pair
 from septet.infer.long_text import fold
 from septet.infer.task import Gives, Predicted, Prepared, Row, Rows, Task, Tell, text_of
-from septet.infer.writing import around, begins_with, prepare_to_write, written
+from septet.infer.writing import around, begins_with, prepare_to_write, too_long, written
 
 if TYPE_CHECKING:
     from septet.infer.writing import Written
@@ -35,7 +35,7 @@ __all__ = ["TextToText"]
 
 ROW = 256
 """Tokens in a row of packed pairs; attention costs the square of it."""
-PACKED = ("bart", "mbart", "t5")
+PACKED = ("bart", "t5")
 """Model types in which several pairs in a row are kept apart exactly (tested); others get a row for each pair."""
 
 
@@ -56,7 +56,7 @@ class TextToText(Task):
     """With beams: a text's score is its log-probability / length ^ this; above 0 favours longer ones."""
     too_long: Literal["refuse", "cut", "map-reduce"] = "refuse"
     """What is longer than the model reads: refused with its row; cut at its end, and counted; or, for summaries, read in windows
-    whose summaries are summarised (in training the beginning is learned from)."""
+    whose summaries are summarised (in training the beginning is learned from, and the cut counted)."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Of the objective, for encoder-decoders: the share of the probability that is spread over the vocabulary."""
 
@@ -81,18 +81,19 @@ class TextToText(Task):
     def encode(self, rows: Rows, model: Model, *, max_tokens: int, file: object = None) -> tuple[list[Any], Prepared]:
         samples: list[Any] = []
         targets = tokens = longest = cut = lost = 0
+        sides = _Sides(model, self.prefix)
         for number, row in rows:
             source = text_of(row, "source", file=file, number=number)
-            read = self._read(source, model)
-            write = self._write(text_of(row, "target", file=file, number=number), model)
+            read = sides.read(source)
+            write = sides.write(text_of(row, "target", file=file, number=number))
             size, room, most = self._rooms(len(read), len(write), model, max_tokens)
             longest = max(longest, size)
             if len(read) > room or len(write) > most:
                 if self.too_long == "refuse":
-                    raise self._too_long(size, max_tokens, file=file, number=number)
+                    raise too_long(self.kind, size, max_tokens, file=file, number=number)
                 cut, lost = cut + 1, lost + max(0, len(write) - most)
                 if len(read) > room:
-                    read, gone = self._shortened(source, model, room)
+                    read, gone = _shortened(source, sides, room)
                     lost += gone
                 write = write[:most]
             targets, tokens = targets + len(write), tokens + len(read) + len(write)
@@ -102,24 +103,22 @@ class TextToText(Task):
     def predict(
         self, model: Model, rows: Sequence[Row], *, max_tokens: int | None = None, tell: Tell = lambda done, total: None
     ) -> list[Predicted]:
-        context = min(max_tokens or model.context, model.context)
+        context, sides = min(max_tokens or model.context, model.context), _Sides(model, self.prefix)
         sources = [text_of(row, "source", file=None, number=number) for number, row in enumerate(rows, start=1)]
         if self.too_long == "map-reduce":
-            return self._summaries(model, sources, context, tell)
+            return self._summaries(model, sources, sides, context, tell)
         prompts: list[list[int]] = []
         gone: list[int] = []
         for number, source in enumerate(sources, start=1):
-            read, lost = self._read(source, model), 0
+            read, lost = sides.read(source), 0
             if self.too_long == "refuse" and len(read) > self._most(model, context, room=1):
-                raise self._too_long(len(read), context, file=None, number=number)
+                raise too_long(self.kind, len(read), context, file=None, number=number)
             if self.too_long == "cut" and len(read) > (most := self._most(model, context)):
-                read, lost = self._shortened(source, model, most)
+                read, lost = _shortened(source, sides, most)
             prompts.append(read)
             gone.append(lost)
-        return [
-            Predicted(one.text.strip(), facts={**({"cut_tokens": lost} if lost else {}), **_unfinished(one)})
-            for one, lost in zip(self._written(model, prompts, tell), gone, strict=True)
-        ]
+        found = self._written(model, prompts, tell)
+        return [Predicted(one.text.strip(), facts=one.facts(lost)) for one, lost in zip(found, gone, strict=True)]
 
     def row(self, text: str, *, pair: str | None = None, context: str | None = None) -> dict[str, Any]:
         """Return a row to predict, of what a person typed."""
@@ -132,23 +131,11 @@ class TextToText(Task):
         references = row.get("references") or []
         if not isinstance(references, list) or not all(isinstance(text, str) for text in references):
             raise DataError(f"'references' must be a list of texts; it is {str(references)[:80]!r}.")
-        found = list(dict.fromkeys([*([row["target"]] if "target" in row else []), *references]))
+        first = [text_of(row, "target", file=None, number=0)] if "target" in row or not references else []
+        found: list[str] = list(dict.fromkeys([*first, *references]))
         return found if len(found) > 1 else found[0]
 
-    # -- tokens ------------------------------------------------------------------------------------------------------
-
-    def _read(self, source: str, model: Model) -> list[int]:
-        """Return what is read for a source: by the encoder, or by a decoder up to where its answer begins."""
-        if model.architecture == "decoder":
-            return Chat(model.tokenizer).prompt([{"role": "user", "content": self.prefix + source}])
-        before, after = around(model.tokenizer)
-        return [*before, *encode_text(model.tokenizer, self.prefix + source), *after]
-
-    def _write(self, target: str, model: Model) -> list[int]:
-        if model.architecture == "decoder":
-            return Chat(model.tokenizer).answer(target)
-        before, after = around(model.tokenizer)
-        return [*before, *encode_text(model.tokenizer, target), *after]
+    # -- how much is read -------------------------------------------------------------------------------------------
 
     def _rooms(self, read: int, write: int, model: Model, max_tokens: int) -> tuple[int, int, int]:
         """Return the size of a row, and the most tokens of what is read and of what is written.
@@ -168,29 +155,6 @@ class TextToText(Task):
             return context
         return context - (min(self.max_new_tokens, context // 2) if room is None else room)
 
-    def _shortened(self, source: str, model: Model, most: int) -> tuple[list[int], int]:
-        """Return what is read of a source cut to fit, and how many tokens were cut off. Raises ComponentError where nothing fits."""
-        whole = self._read(source, model)
-        low, high = 0, len(source)  # so many characters fit, and so many do not
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if len(self._read(source[:middle], model)) <= most else (low, middle)
-        if low == 0:
-            raise ComponentError(
-                f"nothing of a source fits into {most} tokens beside the prefix and the tokens around it. Raise max_tokens, or take a "
-                "shorter prefix."
-            )
-        read = self._read(source[:low], model)
-        return read, len(whole) - len(read)
-
-    def _too_long(self, size: int, most: int, *, file: object, number: int) -> DataError:
-        return DataError(
-            f"the row has {size} tokens, and {most} are read. Raise max_tokens (up to the model's context), leave the row out, or say "
-            "what to do with such rows: task: {kind: text-to-text, too_long: cut}, or map-reduce for summaries.",
-            file=file,
-            row=number,
-        )
-
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def _prepare(self, model: Model) -> None:
@@ -208,22 +172,57 @@ class TextToText(Task):
             tell=tell,
         )
 
-    def _summaries(self, model: Model, sources: Sequence[str], context: int, tell: Tell) -> list[Predicted]:
+    def _summaries(
+        self, model: Model, sources: Sequence[str], sides: _Sides, context: int, tell: Tell
+    ) -> list[Predicted]:
         def summarise(texts: Sequence[str]) -> list[str]:
-            found = self._written(model, [self._read(text, model) for text in texts], tell)
+            found = self._written(model, [sides.read(text) for text in texts], tell)
             return [one.text for one in found]
 
         folded = fold(
             sources,
-            size=lambda text: len(self._read(text, model)),
+            size=lambda text: len(sides.read(text)),
             limit=self._most(model, context),
             summarise=summarise,
         )
         return [Predicted(one.text, facts={"windows": one.windows, "windows_read": one.read}) for one in folded]
 
 
-def _unfinished(one: Written) -> dict[str, int]:
-    return {} if one.finished else {"unfinished": 1}
+class _Sides:
+    """The tokens of both sides of a row, for one model."""
+
+    def __init__(self, model: Model, prefix: str) -> None:
+        self.tokenizer, self.prefix = model.tokenizer, prefix
+        self.chat = Chat(model.tokenizer) if model.architecture == "decoder" else None
+        self.before, self.after = ([], []) if self.chat else around(model.tokenizer)
+
+    def read(self, source: str) -> list[int]:
+        """Return what is read for a source: by the encoder, or by a decoder up to where its answer begins."""
+        if self.chat:
+            return self.chat.prompt([{"role": "user", "content": self.prefix + source}])
+        return self._dressed(self.prefix + source)
+
+    def write(self, target: str) -> list[int]:
+        return self.chat.answer(target) if self.chat else self._dressed(target)
+
+    def _dressed(self, text: str) -> list[int]:
+        return [*self.before, *encode_text(self.tokenizer, text), *self.after]
+
+
+def _shortened(source: str, sides: _Sides, most: int) -> tuple[list[int], int]:
+    """Return what is read of a source cut to fit, and the number of tokens cut off. Raises ComponentError: nothing fits."""
+    whole = sides.read(source)
+    low, high = 0, len(source)  # so many characters fit, and so many do not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if len(sides.read(source[:middle])) <= most else (low, middle)
+    if low == 0:
+        raise ComponentError(
+            f"nothing of a source fits into {most} tokens beside the prefix and the tokens around it. Raise max_tokens, or "
+            "take a shorter prefix."
+        )
+    read = sides.read(source[:low])
+    return read, len(whole) - len(read)
 
 
 def _sample(read: Sequence[int], write: Sequence[int], model: Model) -> Pair | Sample:

@@ -14,16 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from numpy.random import Generator
 from pydantic import Field
 
+from septet.data.packing import IGNORE
 from septet.infer.inputs import Pair
-from septet.nn.model import IGNORE, Model
 from septet.train.corruption import seq2seq_batch
 from septet.train.objective import Batch, Objective, State, Term
+
+if TYPE_CHECKING:  # torch takes 1.5 s to import, and a recipe with an objective in it is parsed without
+    from numpy.random import Generator
+
+    from septet.nn.model import Model
 
 __all__ = ["SequenceToSequence"]
 
