@@ -138,7 +138,7 @@ def test_who_teaches_it(tmp_path):
     task = TextToText(label_smoothing=0.1)
     t5 = task.open(save("t5", tmp_path / "t5", WORDS), device="cpu")
     assert task.taught_by(t5) == {
-        "kind": "sequence-to-sequence", "label_smoothing": 0.1, "row": 64, "decoder_start": 0
+        "kind": "sequence-to-sequence", "label_smoothing": 0.1, "packed": True, "row": 64, "decoder_start": 0
     }  # fmt: skip
     llama = task.open(save("llama", tmp_path / "llama", WORDS), device="cpu")
     with pytest.raises(ComponentError, match="label_smoothing: a decoder learns without"):

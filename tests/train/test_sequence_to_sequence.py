@@ -59,7 +59,7 @@ def theirs(model: Model, rows: list[Pair]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_a_batch_and_a_loss_worked_by_hand():
     rows = [Pair(np.array([5, 6, 1]), np.array([0, 1])), Pair(np.array([4, 1]), np.array([1]))]
-    batch = SequenceToSequence(decoder_start=9).prepare(rows, TOY, generators(2, 0))
+    batch = SequenceToSequence(decoder_start=9, packed=False).prepare(rows, TOY, generators(2, 0))
     assert batch.inputs["input_ids"].tolist() == [[5, 6, 1], [4, 1, 0]]
     assert batch.inputs["decoder_input_ids"].tolist() == [[9, 0], [9, 0]]
     assert batch.inputs["decoder_documents"].tolist() == [[1, 1], [1, 0]]
@@ -69,7 +69,7 @@ def test_a_batch_and_a_loss_worked_by_hand():
     # p = 3/4, 1/4 at every place: the targets are 0, 1 and 1
     logits = torch.tensor([math.log(3), 0.0]).expand(3, 2)
     model = SimpleNamespace(outputs=lambda inputs, at: SimpleNamespace(logits=logits[: int(at.sum())]))
-    smooth = SequenceToSequence(decoder_start=9, label_smoothing=0.2)
+    smooth = SequenceToSequence(decoder_start=9, packed=False, label_smoothing=0.2)
     smoothed = smooth.prepare(rows, TOY, generators(2, 0))
     terms = smooth.loss(smoothed, model, {})  # type: ignore[arg-type]
     nll = math.log(4 / 3) + 2 * math.log(4)
@@ -84,7 +84,7 @@ def test_a_batch_and_a_loss_worked_by_hand():
 def test_the_loss_is_that_of_transformers(kind):
     model, rows = model_of(kind), pairs()
     out, labels = theirs(model, rows)
-    objective = SequenceToSequence(decoder_start=STARTS[kind])
+    objective = SequenceToSequence(decoder_start=STARTS[kind], packed=False)
     batch = objective.prepare(rows, model.tokenizer, generators(len(rows), 0))
     assert batch.inputs["input_ids"].shape[0] == len(rows)
     term = objective.loss(batch, model, {})["nll"]
@@ -94,7 +94,7 @@ def test_the_loss_is_that_of_transformers(kind):
     batch = smooth.prepare(rows, model.tokenizer, generators(len(rows), 0))
     terms = smooth.loss(batch, model, {})
     expected = LabelSmoother(epsilon=0.1)({"logits": out.logits}, labels)
-    assert float(terms["smoothed"].sum) / terms["smoothed"].weight == pytest.approx(float(expected), rel=1e-5)
+    assert terms["smoothed"].sum.item() / terms["smoothed"].weight == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])
@@ -111,8 +111,8 @@ def test_packing_and_splitting_change_nothing(kind):
         total.backward()
         return total.item(), {name: p.grad.clone() for name, p in model.trainable().items() if p.grad is not None}
 
-    padded = SequenceToSequence(decoder_start=STARTS[kind])
-    packed = padded.model_copy(update={"row": 40})
+    padded = SequenceToSequence(decoder_start=STARTS[kind], packed=False)
+    packed = padded.model_copy(update={"packed": True, "row": 40})
     assert packed.prepare(rows, model.tokenizer, generators(7, 0)).inputs["input_ids"].shape[0] < 4
     loss, gradient = learned(padded, rows)
     for other, found in (

@@ -71,9 +71,13 @@ class TextToText(Task):
 
     def taught_by(self, model: Model) -> str | Mapping[str, Any]:
         if model.architecture == "encoder-decoder":
-            row = min(ROW, model.context) if model.config.model_type in PACKED else 0
-            start, smoothing = begins_with(model), self.label_smoothing
-            return {"kind": "sequence-to-sequence", "label_smoothing": smoothing, "row": row, "decoder_start": start}
+            return {
+                "kind": "sequence-to-sequence",
+                "label_smoothing": self.label_smoothing,
+                "packed": model.config.model_type in PACKED,
+                "row": min(ROW, model.context),
+                "decoder_start": begins_with(model),
+            }
         if self.label_smoothing:
             raise ComponentError("label_smoothing: a decoder learns without; leave it out, or take an encoder-decoder.")
         return "supervised"

@@ -39,17 +39,18 @@ class SequenceToSequence(Objective):
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """The share of the probability that is spread over the vocabulary; 0.1 is usual in translation."""
-    row: int = Field(default=0, ge=0)
-    """Tokens of a row into which several pairs are packed, at most the positions that the model has; 0: a row for each pair."""
+    packed: bool = True
+    """Whether a row may hold several pairs; what is learned is the same, only slower where each has its own."""
+    row: int = Field(default=256, ge=1)
+    """Tokens of a packed row, at most the positions that the model has; a longer pair has a row of its own."""
     decoder_start: int | None = Field(default=None, ge=0)
     """The token that the decoder reads first; none: the padding, or for tokenizers that begin a text with a token the end."""
 
     def prepare(self, rows: Sequence[Pair], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
         """Lay the pairs out in int64 [B, T] for the encoder and [B, T'] for the decoder; those of one row do not see each other."""
         sources, targets = [row.source for row in rows], [row.target for row in rows]
-        batch = seq2seq_batch(
-            sources, targets, self.row or None, tokenizer, objective=self.kind, start=self.decoder_start
-        )
+        room = self.row if self.packed else None
+        batch = seq2seq_batch(sources, targets, room, tokenizer, objective=self.kind, start=self.decoder_start)
         return replace(batch, weights={"smoothed": batch.weights["nll"]}) if self.label_smoothing else batch
 
     def loss(self, batch: Batch, model: Model, state: State, **frozen: Model) -> dict[str, Term]:
