@@ -15,7 +15,7 @@ from tokenizers import processors
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from septet.core.errors import DataError
-from septet.infer.engine import Request
+from septet.infer.engine import ContextError, EngineError, Request, open_engine
 from septet.infer.engines.torch import TorchEngine
 from septet.infer.tasks.text_to_text import TextToText
 from septet.infer.writing import around, prepare_to_write, written
@@ -80,7 +80,7 @@ def test_greedy_is_the_likeliest_token_after_reading_everything_again(family, tm
         assert one.num_tokens == len(line) - 1
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", WRITERS)
 def test_greedy_is_what_the_engine_writes(family, tmp_path):
     model = opened(family, tmp_path)
     found = written(model, prompts(), max_new_tokens=10)
@@ -153,3 +153,33 @@ def test_the_context_ends_what_is_written_and_progress_is_told(family, tmp_path)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     alone = [written(model, [prompt], max_new_tokens=2 * context)[0] for prompt in long]
     assert alone == found
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_the_engine_serves_an_encoder_decoder_from_its_folder(family, tmp_path):
+    model = opened(family, tmp_path)
+    model.save(tmp_path / "saved")
+    text = "w3 w141 w59"
+    before, after = around(model.tokenizer)
+    read = [*before, *model.tokenizer.encode(text, add_special_tokens=False), *after]
+    (ours,) = written(model, [read], max_new_tokens=10)
+    with open_engine(tmp_path / "saved", device="cpu") as engine:
+        assert (engine.context, engine.can) == (64, {"generate"})
+        streams = [engine.submit(Request(prompt=text, max_tokens=10)) for _ in range(3)]
+        assert [stream.text() for stream in streams] == [ours.text] * 3
+        assert streams[0].usage.prompt_tokens == len(read)
+        assert streams[0].usage.completion_tokens == ours.num_tokens
+        sampled = [
+            engine.submit(Request(prompt=text, max_tokens=10, temperature=2.0, seed=n % 2)).text() for n in range(4)
+        ]
+        assert sampled[:2] == sampled[2:]
+        assert sampled[0] != sampled[1]
+        # what is read has the whole context for itself
+        assert engine.submit(Request(tokens=[150] * 64, max_tokens=2)).text() is not None
+        with pytest.raises(ContextError, match="The prompt has 65 tokens"):
+            engine.submit(Request(tokens=[150] * 65))
+        assert engine.submit(Request(tokens=[150] * 65, truncate=True)).prompt_tokens == 64
+        with pytest.raises(EngineError, match="it holds no conversation"):
+            engine.submit(Request(messages=[{"role": "user", "content": text}]))
+        with pytest.raises(EngineError, match="cannot score; it can generate"):
+            engine.score([("a", "b")])

@@ -67,9 +67,9 @@ def too_long(kind: str, size: int, most: int, *, file: object, number: int) -> D
     )
 
 
-def begins_with(model: Model) -> int:
+def begins_with(module: Any) -> int:
     """Return the token that the decoder of an encoder-decoder reads first: the one that its configuration names."""
-    for config in (model.config, model.base.generation_config):
+    for config in (module.config, module.generation_config):
         found = getattr(config, "decoder_start_token_id", None)
         if found is not None:
             return int(found)
@@ -86,7 +86,7 @@ def prepare_to_write(model: Model, *, max_new_tokens: int, beams: int, length_pe
     settings: dict[str, Any] = {"bos_token_id": tokenizer.bos_token_id}
     if model.architecture == "encoder-decoder":
         begin, end = around(tokenizer)
-        settings |= {"eos_token_id": int(tokenizer.eos_token_id), "decoder_start_token_id": begins_with(model)}
+        settings |= {"eos_token_id": int(tokenizer.eos_token_id), "decoder_start_token_id": begins_with(model.base)}
         settings |= {"forced_bos_token_id": begin[0]} if begin else {}
         settings["pad_token_id"] = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end[0]
     else:

@@ -76,7 +76,7 @@ class TextToText(Task):
                 "label_smoothing": self.label_smoothing,
                 "packed": model.config.model_type in PACKED,
                 "row": min(ROW, model.context),
-                "decoder_start": begins_with(model),
+                "decoder_start": begins_with(model.base),
             }
         if self.label_smoothing:
             raise ComponentError("label_smoothing: a decoder learns without; leave it out, or take an encoder-decoder.")
