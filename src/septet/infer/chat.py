@@ -38,7 +38,8 @@ TEMPLATE = (
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
     """Return the token ids of plain text; strings that look like special tokens are encoded as ordinary text."""
-    return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+    # what is too long is dealt with later, so the tokenizer's warning about its longest sequence would mislead
+    return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from septet.nn.model import Model
 
-__all__ = ["Encoded", "collate", "dressed", "frame", "labels_at"]
+__all__ = ["Encoded", "Pair", "collate", "dressed", "frame", "labels_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,14 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A text and what an encoder-decoder shall write of it, with their special tokens: int64 [T] and [T']."""
+
+    source: np.ndarray
+    target: np.ndarray
 
 
 def frame(tokenizer: Any, architecture: str, *, pair: bool = False) -> tuple[list[int], list[int], list[int]]:

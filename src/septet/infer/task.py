@@ -41,10 +41,12 @@ FILE = "task.json"
 @dataclass(frozen=True, slots=True)
 class Predicted:
     """What a model makes of a row. prediction: a label, a list of labels, a number, a list of tags, a text, or for a span
-    {"text", "no_answer"}. probabilities: by label, where the task has labels."""
+    {"text", "no_answer"}. probabilities: by label, where the task has labels. facts: what a reader must know of how it was made:
+    tokens that were cut off, windows that were read."""
 
     prediction: Any
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Task(Component):
 
     drawer: ClassVar[str] = "septet.infer.tasks"
     objective: ClassVar[str] = ""
-    """The kind of the objective that teaches it."""
+    """The kind of the objective that teaches it, where that does not depend on the model (`taught_by`)."""
     gives: ClassVar[Gives] = "text"
     learns: ClassVar[str] = "labels"
     """What the loss is over, in the plural, for people."""
@@ -89,6 +91,10 @@ class Task(Component):
         self, model: Model, rows: Sequence[Row], *, max_tokens: int | None = None, tell: Tell = lambda done, total: None
     ) -> list[Predicted]:
         """Return a prediction for each row; what a row says is right is not looked at."""
+
+    def taught_by(self, model: Model) -> str | Mapping[str, Any]:
+        """Return the objective that teaches it to this model, as `Objective.parse` takes it."""
+        return self.objective
 
     @abstractmethod
     def expected(self, row: Row) -> Any:

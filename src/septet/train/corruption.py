@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from septet.data.layout import lay
+from septet.data.layout import Places, lay
 from septet.data.packing import IGNORE
 from septet.data.surface import special
 from septet.train.objective import Batch
@@ -53,17 +53,26 @@ def decoder_start(tokenizer: Any) -> int:
 
 
 def seq2seq_batch(
-    sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], room: int, tokenizer: Any, *, objective: str
+    sources: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    room: int | None,
+    tokenizer: Any,
+    *,
+    objective: str,
+    start: int | None = None,
 ) -> Batch:
-    """Lay pairs of sequences out in rows: a pair has the same row, and the same number in it, on both sides.
+    """Lay pairs of sequences out in rows of `room` tokens: a pair has the same row, and the same number in it, on both sides.
 
-    Each decoder reads its start token and the target without its last token, and learns the target.
+    room None: a row for each pair, without position ids; an architecture that numbers positions in its own way can read it.
+    Each decoder reads its start token (none: the one of T5's and BART's tokenizers) and the target without its last token, and
+    learns the target.
     """
     import torch  # 1.5 s, and a recipe with an objective in it is parsed without
 
     pad = special(tokenizer, "pad", families="t5 or bart", objective=objective)
-    start = decoder_start(tokenizer)
-    places = lay([max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)], room)
+    start = decoder_start(tokenizer) if start is None else start
+    sizes = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
+    places = Places(np.arange(len(sizes)), np.ones_like(sizes), len(sizes)) if room is None else lay(sizes, room)
     ids, positions, documents = places.fill(sources, empty=pad)
     read, read_positions, read_documents = places.fill(
         [np.concatenate([[start], target[:-1]]) for target in targets], empty=pad
@@ -71,12 +80,12 @@ def seq2seq_batch(
     labels = torch.from_numpy(places.fill(targets, empty=IGNORE)[0])
     arrays = {
         "input_ids": ids,
-        "position_ids": positions,
         "documents": documents,
         "decoder_input_ids": read,
-        "decoder_position_ids": read_positions,
         "decoder_documents": read_documents,
     }
+    if room is not None:
+        arrays |= {"position_ids": positions, "decoder_position_ids": read_positions}
     return Batch(
         inputs={name: torch.from_numpy(array) for name, array in arrays.items()},
         labels=labels,

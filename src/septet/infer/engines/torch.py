@@ -1,8 +1,11 @@
-"""Runs a Hugging Face causal language model in this process, on a CPU or a GPU, one worker thread for all requests.
+"""Runs a Hugging Face model that writes in this process, on a CPU or a GPU, one worker thread for all requests.
 
 Requests that run at the same time take turns, one token each, so a short answer does not wait for a long one and nobody's words
 depend on the neighbours: the same request gives the same tokens alone and in company. `generate_batch` is for work without a
 reader (pairs, evaluation): it computes many answers at once, in batches that depend on the order of the requests alone.
+
+A decoder goes on from the prompt; an encoder-decoder reads it, and writes another text (it takes no conversations, and its batches
+are computed one by one: `septet.infer.writing` writes many at once).
 
 What it is not: a scheduler for heavy traffic; answers in company are not computed together.
 
@@ -22,6 +25,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
 
 from septet.core.errors import SeptetError
 from septet.infer.cache import make_cache
@@ -39,6 +43,8 @@ from septet.infer.engine import (
     Stream,
 )
 from septet.infer.sampling import Sampler, Writer
+from septet.infer.writing import around, begins_with
+from septet.nn.model import longest
 
 __all__ = ["Torch", "TorchEngine"]
 
@@ -61,10 +67,12 @@ class _Job:
     cache: Any = None
     num_read: int = 0
     token: int = -1
+    memory: Any = None
+    """What an encoder made of the prompt."""
 
 
 class TorchEngine(Engine):
-    """A loaded causal language model with its tokenizer. See `Torch` for opening one from a folder.
+    """A loaded decoder or encoder-decoder with its tokenizer. See `Torch` for opening one from a folder.
 
     module: a transformers `PreTrainedModel` with a language-modelling head; tokenizer: its fast tokenizer.
     """
@@ -88,6 +96,11 @@ class TorchEngine(Engine):
         self._end_ids = self.chat.end_ids | _ids(getattr(module.generation_config, "eos_token_id", None))
         small = sum(parameter.numel() for parameter in module.parameters()) <= SMALL
         self._one_thread = small and self._device.type == "cpu"
+        self._reads_apart = bool(getattr(module.config, "is_encoder_decoder", False))
+        if self._reads_apart:
+            self.can = frozenset({"generate"})
+            self.context = longest(module.config, tokenizer)
+            self._around, self._start = around(tokenizer), begins_with(module)
         self._max_active = max_active
         self._queue: queue.Queue[_Job | None] = queue.Queue(maxsize=max_waiting)
         self._model_lock = threading.Lock()
@@ -117,6 +130,8 @@ class TorchEngine(Engine):
     def generate_batch(self, requests: Sequence[Request], *, batch_size: int = 32) -> list[Answer]:
         """Return the answers to all requests, in order. Batches are consecutive requests, so the same list of requests gives the
         same answers, on one machine with the same threads and versions."""
+        if self._reads_apart:
+            return super().generate_batch(requests)
         answers: list[Answer] = []
         for start in range(0, len(requests), batch_size):
             answers += self._generate_together(requests[start : start + batch_size])
@@ -126,6 +141,8 @@ class TorchEngine(Engine):
         return len(self._text(prompt) if isinstance(prompt, str) else self.chat.prompt(prompt))
 
     def _prompt(self, request: Request) -> tuple[list[int], int]:
+        if request.messages is not None and self._reads_apart:
+            raise EngineError("This model reads a text and writes another; it holds no conversation. Send a prompt.")
         if request.messages is not None:
             ids = self.chat.prompt(request.messages)
         elif request.prompt is not None:
@@ -137,24 +154,29 @@ class TorchEngine(Engine):
                 raise EngineError(f"A token id lies outside the vocabulary of {size} tokens.")
         if not ids:
             raise EngineError("The prompt is empty, and this model has no token that begins a text.")
-        if len(ids) < self.context:
+        if len(ids) < self.context + self._reads_apart:  # its answer has a context of its own
             return ids, 0
         if not request.truncate:
+            room = "" if self._reads_apart else " and leaves no room for an answer"
             raise ContextError(
-                f"The prompt has {len(ids)} tokens and leaves no room for an answer: this model's context is {self.context}. "
+                f"The prompt has {len(ids)} tokens{room}: this model's context is {self.context}. "
                 "Shorten it, or ask with truncate=True to drop its oldest tokens."
             )
-        keep = self.context - min(request.max_tokens, max(1, self.context // 2))
+        keep = self.context - (0 if self._reads_apart else min(request.max_tokens, max(1, self.context // 2)))
         return ids[-keep:], len(ids) - keep
 
     def _text(self, text: str) -> list[int]:
         """Return the ids of a text from its beginning: models learn texts that start with their first token."""
+        if self._reads_apart:
+            before, after = self._around
+            return [*before, *encode_text(self.tokenizer, text), *after]
         ids = list(self.tokenizer.encode(text))
         start = self.tokenizer.bos_token_id
         return ids if start is None or ids[:1] == [start] else [start, *ids]
 
     def _writer(self, request: Request, prompt: list[int], emit: Any) -> Writer:
-        return Writer(request, decode=self._decode, end_ids=self._end_ids, room=self.context - len(prompt), emit=emit)
+        room = self.context - (1 if self._reads_apart else len(prompt))
+        return Writer(request, decode=self._decode, end_ids=self._end_ids, room=room, emit=emit)
 
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -224,6 +246,8 @@ class TorchEngine(Engine):
         return False
 
     def _advance(self, job: _Job) -> Any:
+        if self._reads_apart:
+            return self._write_on(job)
         if job.cache is None:
             job.cache = make_cache(self._config, min(self.context, len(job.prompt) + ROOM))
         if job.num_read < len(job.prompt):
@@ -236,6 +260,27 @@ class TorchEngine(Engine):
         if job.num_read < len(job.prompt):
             return None
         job.token = job.sampler(logits_BV[0])
+        reason = job.writer.push(job.token)
+        job.stream.completion_tokens = job.writer.num_tokens
+        return reason
+
+    def _write_on(self, job: _Job) -> Any:
+        """Write the next token of an encoder-decoder; before the first, read the whole prompt."""
+        begin = None
+        with self._model_lock:
+            if job.memory is None:
+                ids_BT = torch.tensor([job.prompt], device=self._device)
+                job.memory = self.module.get_encoder()(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT))
+                job.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+                job.token = self._start
+                begin = self._around[0][0] if self._around[0] else None
+            logits_BV = self.module(
+                encoder_outputs=job.memory,
+                decoder_input_ids=torch.tensor([[job.token]], device=self._device),
+                past_key_values=job.cache,
+                use_cache=True,
+            ).logits[:, -1]
+        job.token = job.sampler(logits_BV[0]) if begin is None else begin
         reason = job.writer.push(job.token)
         job.stream.completion_tokens = job.writer.num_tokens
         return reason
@@ -301,6 +346,8 @@ class TorchEngine(Engine):
         end: bool = False,
         truncate: bool = False,
     ) -> list[Scored]:
+        if self._reads_apart:
+            raise self._cannot("score")
         if kind != "causal":
             raise EngineError(f"This model is causal: it cannot give '{kind}' scores. Known: causal.")
         rows = [self._pair(context, continuation, end, truncate) for context, continuation in pairs]
@@ -402,7 +449,7 @@ class Torch(Backend):
             raise EngineError("The torch backend runs a model from its folder; name the folder.")
         from septet.nn.load import open_model  # the model's machinery is only needed where a model is loaded
 
-        model = open_model(folder, device=device)
+        model = open_model(folder, device=device, architectures=("decoder", "encoder-decoder"))
         if self.dtype != "auto":
             model.module.to(getattr(torch, self.dtype))
         return TorchEngine(
