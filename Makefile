@@ -35,7 +35,7 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.torch
 	@$(PIP) --editable '.[encoder]' && touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
-	@$(PIP) --editable '.[encoder,corpus,ray,sweep,track,dev]' && touch $@ $(VENV)/.demo
+	@$(PIP) --editable '.[encoder,corpus,quant,ray,sweep,track,dev]' && touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
 	@$(BIN)/septet quickstart $(ARGS)

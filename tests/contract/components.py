@@ -51,7 +51,10 @@ REQUIRED_TOGETHER = {
 
 INSTEAD = {
     "steps/pretrain": {"continue_from": {"tokenizer": None}},
-    "steps/checkpoint": {"folder": {"hub": None, "revision": "main"}},
+    "steps/checkpoint": {
+        "folder": {"hub": None, "revision": "main"},
+        "packaged": {"hub": None, "revision": "main"},
+    },
     "infer.engines/remote": {
         "price_in": {"price_out": 1.0},
         "price_out": {"price_in": 1.0},

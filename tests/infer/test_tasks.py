@@ -9,7 +9,8 @@ import json
 
 import numpy as np
 import pytest
-from tests.train.families import CONTEXT, FAMILIES, folder_of, word
+from tests.train.families import CONTEXT, FAMILIES
+from tests.train.folders import save_family
 
 from septet.core.errors import ComponentError, DataError
 from septet.data.packing import IGNORE
@@ -23,11 +24,11 @@ from septet.infer.tasks.tagging import Tagging, _pieces
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    return {family: folder_of(family, tmp_path_factory.mktemp(family)) for family in FAMILIES}
+    return {family: save_family(family, tmp_path_factory.mktemp(family)) for family in FAMILIES}
 
 
 def text(*numbers: int) -> str:
-    return " ".join(word(number) for number in numbers)
+    return " ".join(f"w{number}" for number in numbers)
 
 
 def test_a_pair_has_its_segments_and_loses_what_is_too_long_of_the_longer_text(folders):
@@ -104,7 +105,7 @@ def test_a_broken_row_is_named(folders, task, row, message):
 def test_a_word_of_several_tokens_is_judged_at_its_first_and_in_a_decoder_at_its_last(folders):
     for family, at in (("bert", [1, 2, 4]), ("gpt2", [0, 2, 3])):
         model = Tagging().open(folders[family], labels=["O", "B-X"], device="cpu")
-        words = [word(20), f"{word(21)} {word(22)}", word(23)]  # a blank within makes two tokens of a word
+        words = ["w20", f"{'w21'} {'w22'}", "w23"]  # a blank within makes two tokens of a word
         piece = _pieces(words, model, 32)[0]
         assert piece.at.tolist() == at
 
@@ -113,7 +114,7 @@ def test_a_long_sentence_is_read_in_pieces_and_nothing_is_lost(folders):
     task = Tagging()
     model = task.open(folders["bert"], labels=["O", "B-X"], device="cpu")
     numbers = [20 + n % 20 for n in range(100)]
-    row = {"words": [word(n) for n in numbers], "tags": ["B-X" if n % 2 else "O" for n in numbers]}
+    row = {"words": [f"w{n}" for n in numbers], "tags": ["B-X" if n % 2 else "O" for n in numbers]}
     samples, prepared = task.encode([(1, row)], model, max_tokens=CONTEXT)
     assert all(len(sample) <= CONTEXT for sample in samples)
     assert (prepared.rows, prepared.cut, prepared.lost, prepared.targets) == (1, 1, 0, 100)

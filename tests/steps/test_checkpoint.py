@@ -149,7 +149,7 @@ def test_what_cannot_be_had_is_said(hub: Hub, files, tmp_path, monkeypatch):
 
 def test_one_place_and_one_only():
     for fields in ({"folder": None, "hub": None}, {"folder": "/tmp", "hub": "org/small"}):
-        with pytest.raises(ComponentError, match="give 'folder' or 'hub', one of the two"):
+        with pytest.raises(ComponentError, match="give 'folder', 'hub' or 'packaged', one of the three"):
             Step.parse({"kind": "checkpoint", **{name: value for name, value in fields.items() if value}})
     with pytest.raises(ComponentError, match="no model of the hub"):
         step(hub="small")

@@ -10,7 +10,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.train.families import folder_of, word
+from tests.train.folders import save_family
 from tiny_chat import artifact, contents, work_at, write_rows
 
 from septet.core.errors import ComponentError, DataError, Stopped
@@ -27,7 +27,7 @@ def rows(count: int, seed: int) -> list[dict]:
     for number in range(count):
         numbers = rng.integers(20, 40, int(rng.integers(3, 9)))
         numbers[rng.integers(len(numbers))] = 10 + number % 3
-        found.append({"text": " ".join(word(int(n)) for n in numbers), "label": "abc"[number % 3]})
+        found.append({"text": " ".join(f"w{n}" for n in numbers), "label": "abc"[number % 3]})
     return found
 
 
@@ -44,7 +44,7 @@ def inputs(tmp_path_factory):
     (folder / "base").mkdir()
     about = {"task": "classification", "labels": ["a", "b", "c"]}
     return {
-        "model": artifact(folder_of("bert", folder / "base"), "model"),
+        "model": artifact(save_family("bert", folder / "base"), "model"),
         "data": dataset(folder / "rows", rows(96, 1), rows(30, 2), **about),
     }
 
@@ -92,7 +92,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tuned, inputs, tmp_path):
 
 
 def test_a_label_that_training_lacks_is_named_with_its_row(inputs, tmp_path):
-    held_out = [*rows(3, 2), {"text": word(20), "label": "d"}]
+    held_out = [*rows(3, 2), {"text": "w20", "label": "d"}]
     data = dataset(tmp_path / "rows", rows(9, 1), held_out, task="classification", labels=["a", "b", "c"])
     with pytest.raises(DataError, match=r"the label 'd' is not one of the model's 3: a, b, c") as caught:
         Finetune(**FIELDS).run(work_at(tmp_path), model=inputs["model"], data=data)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,24 +100,3 @@ def objectives(family: str) -> list[Objective]:
 def cases() -> list[Any]:
     """(family, objective) for everything that can be trained."""
     return [(family, objective) for family in FAMILIES for objective in objectives(family)]
-
-
-def word(number: int) -> str:
-    """Return the word that `folder_of`'s tokenizer reads as this one token."""
-    return Toy()._token(number)
-
-
-def folder_of(family: str, path: Path) -> Path:
-    """Write a tiny pre-trained model of a family, with a tokenizer that transformers opens: words between blanks."""
-    tiny(family).module.save_pretrained(str(path))
-    vocabulary = {Toy()._token(number): number for number in range(VOCABULARY)}
-    content = {
-        "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "WhitespaceSplit"},
-        "post_processor": None, "decoder": None, "truncation": None, "padding": None,
-        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<6>"},
-    }  # fmt: skip
-    (path / "tokenizer.json").write_text(json.dumps(content))
-    names = {f"{role}_token": f"<{id}>" for role, id in SPECIAL.items() if role != "bos" or family != "t5"}
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": CONTEXT, **names}
-    (path / "tokenizer_config.json").write_text(json.dumps(settings))
-    return path

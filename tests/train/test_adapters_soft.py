@@ -27,8 +27,9 @@ from septet.core.errors import ComponentError, DataError, Stopped
 from septet.data.batches import Batches
 from septet.infer.engine import Request
 from septet.infer.engines.torch import Torch
+from septet.infer.tasks.chat import prepare_conversations
 from septet.nn.adapted import head_of, open_adapter
-from septet.nn.heads import open_classifier
+from septet.nn.heads import open_with_head
 from septet.nn.load import open_model
 from septet.nn.soft import _prefixed
 from septet.train.adapter import Adapter
@@ -37,7 +38,7 @@ from septet.train.adapters.p_tuning import PTuning
 from septet.train.adapters.prefix import Prefix
 from septet.train.adapters.prompt import Prompt
 from septet.train.loop import fit
-from septet.train.objectives.supervised import Supervised, prepare_conversations
+from septet.train.objectives.supervised import Supervised
 from septet.train.plan import Plan
 
 PROMPT, PREFIX = Prompt(tokens=5), Prefix(tokens=5)
@@ -393,11 +394,13 @@ def test_the_engine_writes_and_scores_with_them(family, adapter, tmp_path):
 def test_a_classifier_is_opened_with_them(tmp_path):
     labels = ["bad", "good"]
     tiny_model(family="gpt2").save(tmp_path / "base")
-    adapted = shake(PREFIX.attach(open_classifier(tmp_path / "base", labels), seed=0))
+    adapted = shake(PREFIX.attach(open_with_head(tmp_path / "base", "classes", labels), seed=0))
     wanted = logits_of(adapted.module, input_ids=ROWS)
     PREFIX.save(adapted, tmp_path / "out" / "adapter")
     PREFIX.beneath(adapted).save(tmp_path / "out")
-    torch.testing.assert_close(logits_of(open_classifier(tmp_path / "out", labels).module, input_ids=ROWS), wanted)
+    torch.testing.assert_close(
+        logits_of(open_with_head(tmp_path / "out", "classes", labels).module, input_ids=ROWS), wanted
+    )
 
 
 # -- learning --------------------------------------------------------------------------------------------------------------

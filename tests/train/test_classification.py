@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tests.train.families import FAMILIES, folder_of, tokenizer_for
+from tests.train.families import FAMILIES, tokenizer_for
+from tests.train.folders import save_family
 
 from septet.core.errors import DataError
 from septet.core.step import Runtime, Work
@@ -48,7 +49,7 @@ def test_special_tokens_and_where_a_text_is_cut():
 
 @pytest.fixture(params=FAMILIES)
 def folder(request, tmp_path):
-    return folder_of(request.param, tmp_path)
+    return save_family(request.param, tmp_path)
 
 
 def rows_for(model, count: int = 48) -> list[Encoded]:

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tests.train.families import FAMILIES, folder_of, word
+from tests.train.families import FAMILIES
+from tests.train.folders import save_family
 
 from septet.core.errors import DataError
 from septet.core.step import Runtime, Work
@@ -73,7 +74,7 @@ def test_tagging_worked_by_hand(left):
 @pytest.fixture(params=FAMILIES)
 def folder(request, tmp_path):
     """A tiny model of each family."""
-    return folder_of(request.param, tmp_path)
+    return save_family(request.param, tmp_path)
 
 
 @pytest.mark.parametrize(("head", "objective"), [("multi-label", MultiLabel()), ("value", Regression())])
@@ -102,7 +103,7 @@ def sentences(count: int) -> list[dict]:
     for _ in range(count):
         numbers = rng.integers(20, 40, int(rng.integers(3, 9)))
         tags = ["O" if n < 30 else "B-X" if n % 2 else "I-X" for n in numbers]
-        rows.append({"words": [word(n) for n in numbers], "tags": tags})
+        rows.append({"words": [f"w{n}" for n in numbers], "tags": tags})
     return rows
 
 

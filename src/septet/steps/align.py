@@ -49,7 +49,7 @@ class Align(Step):
     objective: Objective = Field(default_factory=lambda: Objective.parse("dpo"))
     """The loss over pairs."""
     adapter: Adapter = Field(default_factory=lambda: Adapter.parse("lora"))
-    """What learns: lora, or full for every parameter."""
+    """What learns: lora, full for every parameter, or another adapter that can be merged."""
     epochs: float = Field(default=1.0, gt=0)
     """How often each pair is seen; may be a fraction."""
     limit: int | None = Field(default=None, ge=1)
@@ -62,6 +62,15 @@ class Align(Step):
     """Longer questions with answers are cut at their end; none: the model's context."""
     seed: int = 0
     """Order of the pairs, and the adapter's first values."""
+
+    @field_validator("adapter")
+    @classmethod
+    def _can_be_merged(cls, adapter: Adapter) -> Adapter:
+        if not adapter.mergeable or not adapter.packs:
+            raise ValueError(
+                f"'{adapter.kind}' cannot be merged into weights, which an alignment needs; take lora or full."
+            )
+        return adapter
 
     @field_validator("objective")
     @classmethod

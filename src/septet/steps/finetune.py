@@ -49,7 +49,7 @@ class Finetune(Step):
     task: Task | None = None
     """What is learned, where its settings matter; none: the task of the data."""
     adapter: Adapter = Field(default_factory=lambda: Adapter.parse("lora"))
-    """What learns: lora, or full for every parameter."""
+    """What learns: lora, full for every parameter, qlora, ia3, prefix and others; see the guide to adapters."""
     epochs: float = Field(default=1.0, gt=0)
     """How often each row is seen; may be a fraction."""
     limit: int | None = Field(default=None, ge=1)

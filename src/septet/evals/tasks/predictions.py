@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -34,11 +34,13 @@ class Predictions(Task):
 
     limit: int = Field(default=5000, ge=1)
     """At most so many rows, drawn by the seed."""
-    part: str = Field(default="", pattern="^(|train|held_out|test)$")
-    """Which rows: test, held_out or train; empty: test where there is one, else held_out."""
+    part: Literal["auto", "test", "held_out", "train"] = "auto"
+    """Which rows; auto: test rows where there are any, else held-out ones."""
 
     def unsuited(self, inputs: Mapping[str, Path]) -> str:
         task, _ = Learned.of_data(inputs["data"])
+        if task.gives == "vector":
+            return "there is no metric for vectors here; index documents with the model, and ask"
         return "the data is conversations, for the task 'answers'" if task.kind == "chat" else ""
 
     def run(self, bench: Bench) -> Findings:
@@ -51,16 +53,18 @@ class Predictions(Task):
             raise DataError("there are no rows to predict.", file=path)
         rows = pick(rows, seed=bench.seed, key=lambda row: str(row["id"]), limit=self.limit)
         samples = [sample_of(task, row) for row in rows]
-        scorers = bench.reading(task.gives)
+        scorers = [scorer for scorer in bench.scorers if task.gives != "vector" and scorer.can_read(task.gives)]
         if not scorers:
             raise ComponentError(
-                f"the task '{task.kind}' gives what none of the scorers reads ({task.gives}); "
-                f"they read {', '.join(sorted({scorer.reads for scorer in bench.scorers}))}."
+                f"the task '{task.kind}' gives a {task.gives}, which none of the scorers reads: "
+                f"{', '.join(scorer.kind for scorer in bench.scorers)}."
             )
         systems: dict[str, list[Output]] = {}
+        told: list[Mapping[str, int]] = []
         for name in ("model", "before"):
             if name in bench.readers:
                 found = bench.readers[name].predict(rows, tell=bench.tell)
+                told = told or [one.facts for one in found]
                 systems[name] = [
                     output_of({"prediction": one.prediction, "probabilities": one.probabilities}) for one in found
                 ]
@@ -68,8 +72,8 @@ class Predictions(Task):
             systems["commonest"] = [plain(row) for row in rows]
         figures: list[Figure] = []
         shown: list[dict[str, Any]] = [
-            {"task": task.kind, **row, "predicted": output.prediction}
-            for row, output in zip(rows, systems["model"], strict=True)
+            {"task": task.kind, **row, "predicted": output.prediction, **facts}
+            for row, output, facts in zip(rows, systems["model"], told, strict=True)
         ]
         for scorer in scorers:
             for of, outputs in systems.items():
@@ -81,7 +85,7 @@ class Predictions(Task):
         return Findings(figures, shown)
 
     def _path(self, folder: Path) -> Path:
-        if self.part:
+        if self.part != "auto":
             return folder / f"{self.part}.jsonl"
         test = folder / "test.jsonl"
         return test if test.is_file() else folder / "held_out.jsonl"
@@ -103,7 +107,7 @@ def sample_of(task: Learned, row: Mapping[str, Any]) -> Sample:
         id=str(row["id"]),
         reference=first if isinstance(first, str) else "",
         group=str(row.get("group", "")),
-        kind=expected if task.gives == "label" else "",
+        kind=str(expected) if task.gives == "label" else "",
         expected=expected,
     )
 

@@ -151,9 +151,15 @@ def _piece(
     before, after = around
     chosen = np.concatenate(spans[first:stop]) if stop > first else np.zeros(0, np.int64)
     text = dressed(
-        [ids[place] for place in chosen], model.tokenizer, model.architecture, most=most, segments=has_segments(model)
+        [ids[int(place)] for place in chosen],
+        model.tokenizer,
+        model.architecture,
+        most=most,
+        segments=has_segments(model),
     )
     lengths = np.array([len(span) for span in spans[first:stop]])
-    at = before + np.cumsum(lengths) - lengths + (lengths - 1 if model.architecture == "decoder" else 0)
+    at = before + np.cumsum(lengths) - lengths
+    if model.architecture == "decoder":
+        at = at + lengths - 1
     # only a word that fills a piece alone can be cut
     return _Piece(text, first, np.where(lengths > 0, np.minimum(at, len(text) - after - 1), -1))
