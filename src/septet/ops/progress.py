@@ -12,7 +12,7 @@ from typing import Any
 
 from septet.core.events import Progress
 
-__all__ = ["Clock", "count", "duration", "facts_line", "numbers", "sparkline"]
+__all__ = ["Clock", "count", "duration", "facts_line", "numbers", "sparkline", "steps_text"]
 
 
 def duration(seconds: float) -> str:
@@ -32,6 +32,11 @@ def count(value: float) -> str:
     if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def steps_text(number: int) -> str:
+    """Return `1 step`, `9 steps`."""
+    return f"{count(number)} step{'' if number == 1 else 's'}"
 
 
 def numbers(metrics: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from rich.progress import Progress as Bars
 
 from septet.core import events
 from septet.core.events import Event
-from septet.ops.progress import Clock, duration, facts_line, numbers, sparkline
+from septet.ops.progress import Clock, duration, facts_line, numbers, sparkline, steps_text
 from septet.ops.sink import Sink
 
 QUIET = frozenset({"learning_rate", "grad_norm"})
@@ -35,7 +35,7 @@ class Live(Sink):
         match event:
             case events.RunStarted():
                 makes = sum(action != "keep" for _, _, action in event.plan)
-                self._say(f"[bold]{event.recipe}[/]  {len(event.plan)} steps, {makes} to make")
+                self._say(f"[bold]{event.recipe}[/]  {steps_text(len(event.plan))}, {makes} to make")
             case events.StepKept():
                 self._line("=", "dim", event.step, f"kept {event.id[:12]}")
             case events.StepStarted():

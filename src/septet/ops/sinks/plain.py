@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from septet.core import events
 from septet.core.events import Event
-from septet.ops.progress import Clock, count, duration, facts_line, numbers
+from septet.ops.progress import Clock, count, duration, facts_line, numbers, steps_text
 from septet.ops.sink import Sink
 
 
@@ -28,7 +28,7 @@ class Plain(Sink):
             case events.RunStarted():
                 makes = [name for name, _, action in event.plan if action != "keep"]
                 self._say(
-                    f"{event.recipe}: {len(event.plan)} steps, {len(event.plan) - len(makes)} kept, {len(makes)} to make"
+                    f"{event.recipe}: {steps_text(len(event.plan))}, {len(event.plan) - len(makes)} kept, {len(makes)} to make"
                 )
             case events.StepKept():
                 self._say(f"[{event.step}] kept {event.id[:12]}")
