@@ -19,7 +19,8 @@ from septet.core import registry
 
 GLOBAL = ["--help", "--home", "--json", "--offline", "--verbose", "--version"]
 EXPECTED = """
-ask chat compare doctor export families gc inspect lineage ls path plan predict quickstart reach rm run scaling serve show sweep
+ask chat compare doctor export families gc inspect lineage ls path plan predict preview quickstart reach rm run scaling serve
+show sweep
 """.split()
 
 
