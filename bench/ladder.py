@@ -1,0 +1,157 @@
+"""The ladder of adaptations on public sets, with a real pre-trained encoder: SST-2, TREC, CoNLL-2003, a part of SQuAD 2.0.
+
+MiniLM is adapted by the rungs last-layers, IA3, prompt, prefix, LoRA, QLoRA and full, each with two seeds and 2,000 training
+rows; of two learning rates the better one on held-out rows is taken; test rows are judged once. Beside SST-2 and TREC stands a bag
+of words (logistic regression over words and pairs, its strength chosen on the same held-out rows). What was finished is kept in
+--home, and a later call goes on from there.
+
+What it is not: a ranking of adapters for large models.
+
+    SEPTET_DATA=../shared/data python bench/ladder.py [--sets sst2 trec conll squad] [--home FOLDER] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from common import machine, versions, write
+
+from septet.core.recipe import Recipe
+from septet.core.step import Runtime
+from septet.core.store import Store
+from septet.launch.local import run_recipe
+
+RUNGS = ("last-layers", "ia3", "prompt", "prefix", "lora", "qlora", "full")
+CLASSES = "${SEPTET_DATA}/classification"
+SETS: dict[str, dict[str, Any]] = {
+    "sst2": {
+        "kind": "lines",
+        "train": f"{CLASSES}/sst2/stsa.binary.train.gz",
+        "validation": f"{CLASSES}/sst2/stsa.binary.dev.gz",
+        "test": f"{CLASSES}/sst2/stsa.binary.test.gz",
+    },
+    "trec": {
+        "kind": "lines",
+        "train": f"{CLASSES}/trec/TREC.train.gz",
+        "test": f"{CLASSES}/trec/TREC.test.gz",
+        "pattern": r"(?P<label>[A-Z]+):\w+ (?P<text>.+)",
+        "encoding": "latin-1",
+        "split": {"validation": 0.1},
+    },
+    "conll": {
+        "kind": "conll",
+        "train": "${SEPTET_DATA}/ner/conll2003/eng.train.gz",
+        "validation": "${SEPTET_DATA}/ner/conll2003/eng.testa.gz",
+        "test": "${SEPTET_DATA}/ner/conll2003/eng.testb.gz",
+    },
+    "squad": {
+        "kind": "squad",
+        "train": "${SEPTET_DATA}/qa/squad_v2_dev",
+        "split": {"validation": 0.15, "test": 0.15, "by": "group"},
+    },
+}
+EPOCHS = {"sst2": 3, "trec": 5, "conll": 5, "squad": 3}
+
+
+def recipe(name: str, *, rows: int, rungs: tuple[str, ...], seeds: list[int], epochs: float, judged: int) -> Recipe:
+    steps = {
+        "minilm": {"kind": "checkpoint", "packaged": "minilm"},
+        "rows": {"kind": "dataset", "builder": SETS[name]},
+        "ladder": {
+            "kind": "adapt", "model": "$minilm", "data": "$rows", "rungs": list(rungs), "seeds": seeds, "limit": rows,
+            "rates": [0.2, 1.0], "epochs": epochs, "judged": judged, "max_tokens": 256 if name == "squad" else 128,
+        },
+    }  # fmt: skip
+    return Recipe.parse({"name": f"ladder-{name}", "steps": steps})
+
+
+def bag_of_words(folder: Path, limit: int) -> float:
+    """Return the test accuracy of logistic regression over counts of words and pairs."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    def part(name: str) -> tuple[list[str], list[str]]:
+        rows = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+        return [row["text"] for row in rows], [row["label"] for row in rows]
+
+    texts, labels = part("train")
+    counter = CountVectorizer(ngram_range=(1, 2), binary=True)
+    x, y = counter.fit_transform(texts[:limit]), labels[:limit]
+    held, test = part("held_out"), part("test")
+    models = [LogisticRegression(C=strength, max_iter=2000).fit(x, y) for strength in (0.1, 1.0, 10.0)]
+    best = max(models, key=lambda model: model.score(counter.transform(held[0]), held[1]))
+    return float(best.score(counter.transform(test[0]), test[1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="*", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--rungs", nargs="*", choices=RUNGS, default=list(RUNGS))
+    parser.add_argument("--home", type=Path, help="where finished runs are kept; none: a temporary folder")
+    parser.add_argument("--quick", action="store_true", help="48 rows, two rungs, one seed: does it run?")
+    options = parser.parse_args()
+    if "SEPTET_DATA" not in os.environ:
+        raise SystemExit("SEPTET_DATA is not set; this benchmark reads the public sets.")
+    rows, seeds, judged = (48, [0], 32) if options.quick else (2000, [0, 1], 2000)
+    rungs = ("last-layers", "lora") if options.quick else tuple(options.rungs)
+    shown: list[dict[str, Any]] = []
+    raw: dict[str, Any] = {}
+    facts = machine()
+    with tempfile.TemporaryDirectory() as temporary:
+        store = Store(options.home or Path(temporary))
+        for name in options.sets:
+            epochs = 1 if options.quick else EPOCHS[name]
+            run_recipe(
+                recipe(name, rows=rows, rungs=rungs, seeds=seeds, epochs=epochs, judged=judged),
+                store,
+                runtime=Runtime(device="cpu"),
+                report=False,
+            )
+            found = json.loads(
+                (store.resolve(f"ladder-{name}/ladder").path / "ladder.json").read_text(encoding="utf-8")
+            )
+            raw[name] = found
+            for rung in found["rungs"]:
+                shown.append(
+                    {
+                        "set": name,
+                        "rung": rung["name"] + (" (recommended)" if rung["name"] == found["recommended"] else ""),
+                        found["metric"]: rung["value"],
+                        "low": rung["low"],
+                        "high": rung["high"],
+                        "parameters": rung["parameters"],
+                        "seconds": rung["seconds"],
+                        "memory, MB": None if rung["peak_bytes"] is None else rung["peak_bytes"] / 1e6,
+                        "on disk, MB": rung["bytes_on_disk"] / 1e6,
+                        "a row, ms": rung["milliseconds"],
+                    }
+                )
+                print(json.dumps(shown[-1]), flush=True)
+            if name in ("sst2", "trec"):
+                words = bag_of_words(store.resolve(f"ladder-{name}/rows").path, rows)
+                raw[name]["bag_of_words"] = words
+                shown.append({"set": name, "rung": "bag of words", found["metric"]: words})
+    result = {
+        "title": "The ladder of adaptations with MiniLM",
+        "about": f"{rows:,} training rows, {len(seeds)} seeds, the better of two learning rates on held-out rows; test rows with "
+        "95 % intervals over rows. Memory is what training took above what the process held.",
+        "command": "SEPTET_DATA=... make bench BENCH=ladder",
+        "rows": shown,
+        "machine": facts,
+        "versions": versions(),
+        "seconds_of_training": statistics.fsum(rung["seconds"] for found in raw.values() for rung in found["rungs"]),
+        "sets": raw,
+    }
+    if not options.quick:
+        write("ladder", result)
+    print(json.dumps(shown, indent=1))
+
+
+if __name__ == "__main__":
+    main()
