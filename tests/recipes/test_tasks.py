@@ -107,7 +107,7 @@ def test_translation_with_few_rows(tmp_path: Path, real_data: Path):
         f"card.tasks=[{{kind: predictions, limit: {JUDGED}}}]",
     )  # fmt: skip
     model = store.resolve("translation/translator")
-    assert model.facts["steps"] == ROWS // 32
+    assert model.facts["steps"] == ROWS // 16
     found = figures(store, "translation")
     assert found["chrf", "model"]["n"] == JUDGED
     assert {"bleu", "rougeL"} <= {metric for metric, of in found if of == "model"}
