@@ -123,6 +123,8 @@ def _row(option: click.Option) -> tuple[str, str]:
     default = option.default
     if option.show_default and not option.is_flag:
         told.append(f"[default: {default}]")
+    if option.required:
+        told.append("[required]")
     if option.multiple:
         told.append("[may be repeated]")
     if option.envvar:

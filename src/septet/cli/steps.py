@@ -61,9 +61,7 @@ def _option(name: str, field: Any) -> click.Option:
         f"Kinds: {kinds}." if kinds else "",
         f"One of {', '.join(choices)}." if choices else "",
     ]
-    if field.is_required():
-        told.append("[required]")
-    elif field.get_default(call_default_factory=True) not in (None, (), ""):
+    if not field.is_required() and field.get_default(call_default_factory=True) not in (None, (), ""):
         told.append(f"[default: {_shown(field.get_default(call_default_factory=True))}]")
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
