@@ -5,7 +5,7 @@ never trained on. Learning rates are chosen on held-out rows with the first seed
 Beside the rungs stands the commonest answer. What each costs is measured in the same runs: parameters that learn, time, memory,
 size on disk, milliseconds for one row.
 
-The recommendation: of the rungs that cannot be told from the best on the held-out rows, the one with the fewest parameters to keep.
+The recommendation: of the rungs within one standard error of the best on the held-out rows, the one with the fewest parameters.
 
 Writes `report.json` (figures with intervals over rows; seeds are pooled, and their spread is told), `ladder.json` (a row for each
 rung) and `ladder.svg`. A run that was stopped goes on with the rung where it was.

@@ -46,6 +46,8 @@ class Difference(Protocol):
     """A paired difference with its interval."""
 
     @property
+    def value(self) -> float: ...
+    @property
     def low(self) -> float | None: ...
     @property
     def high(self) -> float | None: ...
@@ -71,13 +73,16 @@ def told(rung: Rung, metric: str) -> str:
 def recommend(rungs: Sequence[Rung], minus_the_best: Mapping[str, Difference], metric: str) -> Advice:
     """Return the rung to use. minus_the_best: for each rung but the best, the paired difference of its held-out rows' values.
 
-    Those whose interval holds zero cannot be told from the best; of these and the best itself, the fewest parameters win.
+    Of the rungs that lie within one standard error of the best, the fewest parameters win (Breiman et al. 1984, section 3.4.3: the
+    rule for pruning trees). That an interval holds zero would be too little: with few rows it always does.
     """
     by = {rung.name: rung for rung in rungs}
     best = next(name for name in by if name not in minus_the_best)
     alike = [best]
     for name, found in minus_the_best.items():
-        if found.low is None or found.high is None or found.low <= 0 <= found.high:
+        # an interval of 95 % is 1.96 standard errors to either side
+        error = 0.0 if found.low is None or found.high is None else (found.high - found.low) / (2 * 1.96)
+        if found.value >= -error:
             alike.append(name)
     chosen = min(alike, key=lambda name: (by[name].parameters, by[name].bytes_on_disk))
     rung = by[chosen]
@@ -85,11 +90,13 @@ def recommend(rungs: Sequence[Rung], minus_the_best: Mapping[str, Difference], m
     if len(by) == 1:
         return Advice(chosen, f"{chosen} is the only rung; its {metric} is {rung.value:.3f}.")
     if chosen == best and len(alike) == 1:
-        return Advice(chosen, f"Use {chosen}: on the held-out rows it is better than every other rung; {costs}.")
+        return Advice(
+            chosen, f"Use {chosen}: on the held-out rows no other rung is within a standard error of it; {costs}."
+        )
     others = ", ".join(name for name in alike if name != chosen)
     return Advice(
         chosen,
-        f"Use {chosen}: on the held-out rows it cannot be told from {others}, and it is the smallest of them: {costs}.",
+        f"Use {chosen}: on the held-out rows it is as good as {others} (within a standard error), and smaller: {costs}.",
     )
 
 
