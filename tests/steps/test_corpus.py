@@ -72,6 +72,18 @@ def test_a_corpus_and_its_report(tmp_path: Path):
     assert any(isinstance(event, Message) and "bad.txt" in event.text for event in events)
 
 
+def test_more_held_out_than_was_asked_for_is_said(tmp_path: Path):
+    # two files of many sections: a group is a file, and one of them is half of the text
+    sections = "".join(f"# S{number}\n\nSome words of section {number}.\n\n" for number in range(20))
+    root = texts(tmp_path, one=sections, two=sections.replace("Some", "Other"))
+    events: list = []
+    corpus(root, held_out={"by": "group", "share": 0.05}).run(work(tmp_path, events))
+    said = [event.text for event in events if isinstance(event, Message)]
+    assert any(
+        "49% of the text is held out, where 5% was asked for" in text and "by: document" in text for text in said
+    )
+
+
 def test_the_same_twice(tmp_path: Path):
     root = texts(tmp_path, **{f"f{i}": f"# F\nText {i} here.\n" for i in range(30)})
     folders = []

@@ -145,6 +145,17 @@ class Corpus(Step):
                     row[name] += result[part][name]
             names.update(result["groups"])
             pipeline.done()
+        share = counts["held_out"]["bytes"] / max(1, sum(row["bytes"] for row in counts.values()))
+        if share > 2 * self.held_out.share > 0:
+            work.log(
+                f"{share:.0%} of the text is held out, where {self.held_out.share:.0%} was asked for: "
+                f"{'whole groups are, and they are large' if held.by == 'group' else 'the documents are large'}. "
+                + (
+                    "`held_out: {by: document}` comes nearer."
+                    if held.by == "group"
+                    else "Smaller documents come nearer."
+                )
+            )
         return {"by": held.by, **counts, "held_out": {**counts["held_out"], "groups": sorted(names)[:200]}}
 
     def _audit(self, pipeline: Pipeline) -> dict[str, Any]:
