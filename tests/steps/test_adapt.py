@@ -18,7 +18,7 @@ from septet.ops.report.ladder import Rung, recommend
 from septet.steps.adapt import Adapt
 
 ABOUT = {"task": "classification", "labels": ["a", "b", "c"]}
-FIELDS = {"model": "$base", "data": "$rows", "rungs": ["lora", "full"], "epochs": 16, "rates": [0.001, 1.0]}
+FIELDS = {"model": "$base", "data": "$rows", "rungs": ["lora", "full"], "epochs": 12, "rates": [0.001, 1.0]}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_the_picture_names_every_rung(climbed):
 
 def test_a_stopped_climb_goes_on_where_it_was(climbed, inputs, tmp_path):
     with pytest.raises(Stopped):
-        Adapt(**FIELDS).run(work_at(tmp_path, stop_after=150), **inputs)
+        Adapt(**FIELDS).run(work_at(tmp_path, stop_after=110), **inputs)
     done = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "state").glob("*.json")}
     assert done, "a run was finished before the stop"
     Adapt(**FIELDS).run(work_at(tmp_path), **inputs)

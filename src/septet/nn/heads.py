@@ -103,4 +103,3 @@ def _prepare(config: Any, head: Head, labels: list[str], tokenizer: Any, folder:
     if head in _PROBLEMS:
         config.problem_type = _PROBLEMS[head]
     config.pad_token_id = tokenizer.pad_token_id
-    config.use_cache = False  # a head reads whole texts
