@@ -12,7 +12,7 @@ rung) and `ladder.svg`. A run that was stopped goes on with the rung where it wa
 
 What it is not: a search over everything. Rates and rungs are those that are named.
 
-    septet adapt --model base --data reviews --rungs full,lora,prompt
+    septet adapt --model base --data reviews --rungs full --rungs lora --rungs prompt
 """
 
 from __future__ import annotations
