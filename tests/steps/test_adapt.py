@@ -6,6 +6,7 @@ python -m pytest tests/steps/test_adapt.py
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from tests.train.folders import save_family
 from tiny_chat import artifact, work_at
 
 from septet.core.errors import ComponentError, DataError, Stopped
+from septet.core.events import Message
 from septet.ops.report.ladder import Rung, recommend
 from septet.steps.adapt import Adapt
 
@@ -85,6 +87,20 @@ def test_a_stopped_climb_goes_on_where_it_was(climbed, inputs, tmp_path):
     ours, theirs = (json.loads((out / "ladder.json").read_text()) for out in (tmp_path / "out", climbed[1]))
     assert [rung["by_seed"] for rung in ours["rungs"]] == [rung["by_seed"] for rung in theirs["rungs"]]
     assert ours["recommended"] == theirs["recommended"]
+
+
+def test_a_rung_without_a_place_is_left_out_before_anything_is_trained(inputs, tmp_path):
+    too_many = {"kind": "last-layers", "layers": 9}
+    events: list = []
+    work = replace(work_at(tmp_path), emit=events.append)
+    Adapt(**{**FIELDS, "rungs": [too_many, "full"], "rates": [1.0], "seeds": [0], "epochs": 1}).run(work, **inputs)
+    ladder = json.loads((work.out / "ladder.json").read_text())
+    assert [rung["name"] for rung in ladder["rungs"]] == ["full"]
+    assert "layers: 9 were asked for" in ladder["left_out"]["last-layers"]
+    first = next(event for event in events if isinstance(event, Message))
+    assert first.text.startswith("last-layers is left out: layers: 9 were asked for")
+    with pytest.raises(ComponentError, match="a place for none of the rungs"):
+        Adapt(**{**FIELDS, "rungs": [too_many]}).run(work_at(tmp_path / "none"), **inputs)
 
 
 def test_without_held_out_rows_nothing_can_be_chosen(inputs, tmp_path):

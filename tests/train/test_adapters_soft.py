@@ -131,16 +131,18 @@ def test_peft_computes_the_same(family, adapter, tmp_path):
     torch.testing.assert_close(adapted.outputs(inputs).logits, wanted, rtol=1e-4, atol=1e-5)
 
 
+# in Electra peft does not pass on the cache that holds its prefix
 PEFT_HEADS = [
-    (family, task) for family in ("bert", "roberta", "electra", "llama", "gpt2") for task in HEADS if has(family, task)
+    pytest.param(family, task, adapter, id=f"{family}-{task}-{adapter.kind}")
+    for family in ("bert", "roberta", "electra", "llama", "gpt2")
+    for task in HEADS
+    for adapter in (PROMPT, PREFIX)
+    if has(family, task) and (family, adapter.kind) != ("electra", "prefix")
 ]
 
 
-@pytest.mark.parametrize("adapter", [PROMPT, PREFIX], ids=name_of)
-@pytest.mark.parametrize(("family", "task"), PEFT_HEADS)
+@pytest.mark.parametrize(("family", "task", "adapter"), PEFT_HEADS)
 def test_peft_computes_the_same_with_heads(family, task, adapter, tmp_path):
-    if (family, adapter.kind) == ("electra", "prefix"):
-        pytest.skip("peft does not pass the cache on in Electra")
     adapted = shake(adapter.attach(headed(family, task), seed=0))
     wanted = logits_of(adapted.module, input_ids=ROWS)
     assert {n.split(".")[1] for n in adapted.trainable() if n.startswith("base_model.")}

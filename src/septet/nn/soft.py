@@ -198,6 +198,8 @@ def _named(module: Any, args: tuple[Any, ...], given: dict[str, Any]) -> dict[st
 def _past(inputs: dict[str, Any]) -> int:
     """Return how many positions a cache holds."""
     cache = inputs.get("past_key_values")
+    if cache is None:
+        cache = inputs.get("cache")  # its name since transformers 5.24
     return 0 if cache is None else int(cache.get_seq_length())
 
 

@@ -36,8 +36,7 @@ from septet.core.component import DatasetRef, ModelRef
 from septet.core.errors import ComponentError, DataError
 from septet.core.events import Event, Progress
 from septet.core.step import Step, Work
-from septet.data.documents import read_rows
-from septet.evals.sample import Output, Score, pick
+from septet.evals.sample import Output, Score
 from septet.evals.scorer import Scorer
 from septet.evals.scorers.accuracy import Accuracy
 from septet.evals.scorers.bleu import Bleu
@@ -49,7 +48,7 @@ from septet.evals.scorers.rouge import Rouge
 from septet.evals.scorers.squad import Squad
 from septet.evals.stats import Estimate
 from septet.evals.task import Figure, figures_of, judge_all
-from septet.evals.tasks.predictions import commonest, output_of, sample_of
+from septet.evals.tasks.predictions import commonest, output_of, rows_of, sample_of
 from septet.infer.task import Task
 from septet.ops.report.ladder import Rung, draw, recommend, told
 from septet.steps.finetune import Finetune
@@ -109,12 +108,12 @@ class Adapt(Step):
         if task.gives not in METRICS:
             raise ComponentError(f"the task '{task.kind}' has no figure by which rungs could be compared.")
         scorer, metric = METRICS[task.gives]
-        rows = {part: self._rows(folder / f"{part}.jsonl") for part in ("held_out", "test")}
+        rows = {part: rows_of(folder / f"{part}.jsonl", limit=self.judged, seed=0) for part in ("held_out", "test")}
         if not rows["held_out"]:
             raise DataError(
                 "the ladder needs held-out rows, on which rates are chosen.", file=folder / "held_out.jsonl"
             )
-        names = _names(self.rungs)
+        names, left_out = self._possible(task, labels, inputs, work)
         tries = len(self.rates) if len(self.rates) > 1 else 0
         count = len(names) * (len(self.seeds) + max(0, tries - 1))
         climb = _Climb(self, work, inputs, task, rows, count)
@@ -162,7 +161,9 @@ class Adapt(Step):
             "rows": len(samples),
             "rungs": [r.to_json() for r in ladder],
         }
-        write_json(work.out / "ladder.json", {**content, "recommended": advice.name, "why": advice.why})
+        write_json(
+            work.out / "ladder.json", {**content, "recommended": advice.name, "why": advice.why, "left_out": left_out}
+        )
         (work.out / "ladder.svg").write_text(draw(ladder, metric=metric, recommended=advice.name), encoding="utf-8")
         work.log(advice.why)
         return {
@@ -175,11 +176,23 @@ class Adapt(Step):
             "why": advice.why,
         }
 
-    def _rows(self, path: Path) -> list[dict[str, Any]]:
-        if not path.is_file():
-            return []
-        rows = [{"id": f"{path.stem}:{number}", **row} for number, row in read_rows(path)]
-        return pick(rows, seed=0, key=lambda row: str(row["id"]), limit=self.judged)
+    def _possible(
+        self, task: Task, labels: Sequence[str], inputs: dict[str, Artifact], work: Work
+    ) -> tuple[dict[str, Adapter], dict[str, str]]:
+        """Return the rungs that the model has a place for, and why the others are left out: known before the first is trained."""
+        possible, left_out = {}, {}
+        for name, rung in _names(self.rungs).items():
+            model = task.open(inputs["model"].path, labels=labels, device="cpu")
+            try:
+                rung.attach(model, seed=0)
+            except ComponentError as error:
+                left_out[name] = str(error)
+                work.log(f"{name} is left out: {error}")
+            else:
+                possible[name] = rung
+        if not possible:
+            raise ComponentError(f"This model has a place for none of the rungs. {next(iter(left_out.values()))}")
+        return possible, left_out
 
     def _climb(self, climb: _Climb, name: str, rung: Adapter, judge: Any) -> tuple[float, list[dict[str, Any]]]:
         """Return the rate that was chosen, and a run for each seed."""

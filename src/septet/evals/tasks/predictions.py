@@ -24,7 +24,7 @@ from septet.evals.sample import Output, Sample, pick
 from septet.evals.task import Bench, Figure, Findings, Task, figures_of, judge_all
 from septet.infer.task import Task as Learned
 
-__all__ = ["Predictions", "commonest", "output_of", "sample_of"]
+__all__ = ["Predictions", "commonest", "output_of", "rows_of", "sample_of"]
 
 
 class Predictions(Task):
@@ -48,10 +48,9 @@ class Predictions(Task):
         folder = bench.inputs["data"]
         task, labels = Learned.of_data(folder)
         path = self._path(folder)
-        rows = [{"id": f"{path.stem}:{number}", **row} for number, row in read_rows(path)]
+        rows = rows_of(path, limit=self.limit, seed=bench.seed)
         if not rows:
             raise DataError("there are no rows to predict.", file=path)
-        rows = pick(rows, seed=bench.seed, key=lambda row: str(row["id"]), limit=self.limit)
         samples = [sample_of(task, row) for row in rows]
         scorers = [scorer for scorer in bench.scorers if task.gives != "vector" and scorer.can_read(task.gives)]
         if not scorers:
@@ -89,6 +88,14 @@ class Predictions(Task):
             return folder / f"{self.part}.jsonl"
         test = folder / "test.jsonl"
         return test if test.is_file() else folder / "held_out.jsonl"
+
+
+def rows_of(path: Path, *, limit: int, seed: int) -> list[dict[str, Any]]:
+    """Return at most `limit` rows of a part, drawn by the seed, each with an id; none where there is no such file."""
+    if not path.is_file():
+        return []
+    rows = [{"id": f"{path.stem}:{number}", **row} for number, row in read_rows(path)]
+    return pick(rows, seed=seed, key=lambda row: str(row["id"]), limit=limit)
 
 
 def output_of(predicted: Mapping[str, Any]) -> Output:

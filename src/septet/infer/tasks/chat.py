@@ -17,6 +17,8 @@ from pydantic import Field
 
 from septet.core.errors import ComponentError, DataError
 from septet.data.packing import IGNORE, Sample
+from septet.infer.chat import Chat as Renderer
+from septet.infer.chat import prepare_for_chat
 from septet.infer.task import Gives, Predicted, Prepared, Row, Rows, Task, Tell
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ class Chat(Task):
     """The longest answer that is written, in tokens."""
 
     def open(self, folder: str | Path, *, labels: Sequence[str] = (), device: str = "auto", seed: int = 0) -> Model:
-        from septet.infer.chat import prepare_for_chat
         from septet.nn.load import open_model  # torch, 1.5 s
 
         model = open_model(folder, device=device)
@@ -87,8 +88,6 @@ def prepare_conversations(
     A conversation of more than `max_tokens` tokens is cut at its end. Raises DataError for a row that is no conversation, and
     for one that has nothing to learn: no answer, or one that lies wholly beyond the limit.
     """
-    from septet.infer.chat import Chat as Renderer
-
     chat = Renderer(tokenizer)
     samples: list[Sample] = []
     longest = cut = lost = 0
