@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 BENCH ?= cli
+# the tests run in so many processes, each with one thread and about 1.5 GB of memory
+WORKERS ?= 2
 BIN := $(VENV)/bin
 # Without a GPU the CPU build of torch (0.2 GB instead of several) comes from PyTorch's own index; TORCH_INDEX overrides it,
 # and TORCH_INDEX= takes whatever the configured package index offers.
@@ -41,7 +43,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/septet quickstart $(ARGS)
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m slow $(ARGS)

@@ -56,6 +56,16 @@ def test_full_means_all():
     assert len(full.attach(model, seed=0).trainable()) == len(list(model.module.parameters()))
 
 
+@pytest.mark.parametrize(
+    ("width", "low", "high"),
+    [(32, 1e-3, 1e-3), (256, 1e-3, 1e-3), (384, 1e-4, 3e-4), (768, 2e-5, 5e-5), (1024, 1e-5, 3e-5), (4096, 1e-5, 2e-5)],
+)
+def test_the_rate_for_all_weights_is_among_the_published_ones(width, low, high):
+    model = tiny_model()
+    model.config.hidden_size = width
+    assert low <= Adapter.parse("full").learning_rate(model) <= high * (1 + 1e-9)
+
+
 def test_the_seed_decides_the_first_values_and_nothing_else_does():
     def first(seed):
         torch.manual_seed(torch.seed() % 1000)

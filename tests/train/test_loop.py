@@ -16,6 +16,7 @@ from tests.train.tiny import TOKENIZER, tiny_model, tiny_rows, work_in
 
 from septet.core.errors import Stopped
 from septet.core.events import Progress
+from septet.core.step import Runtime
 from septet.data.batches import Batches
 from septet.data.packing import pack, text_sample
 from septet.train.loop import DivergedError, evaluate, fit
@@ -255,6 +256,47 @@ def test_ctrl_c_saves_first(tmp_path):
     with pytest.raises(Stopped):
         fit(tiny_model(), CausalLM(), Batches(tiny_rows(), 4), plan, work=work_in(tmp_path, stopping=lambda: True))
     assert (tmp_path / "state" / "fit-000001.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("threads", "precision", "same", "word"),
+    [
+        (None, "float32", True, "Number of threads: 1, as before"),
+        (2, "float32", False, "with 1 threads and 2 go on, as asked"),
+        (1, "bfloat16", False, "in float32 and goes on with"),
+    ],
+)
+def test_another_machine_goes_on_and_says_what_differs(tmp_path, threads, precision, same, word, monkeypatch):
+    def run(name, stop=None, threads=1, precision="float32"):
+        seen, told = 0, []
+
+        def emit(event):
+            nonlocal seen
+            seen += isinstance(event, Progress)
+            told.append(getattr(event, "text", ""))
+
+        # the type that `auto` finds is the machine's; a plan that names another one is another plan
+        monkeypatch.setattr("septet.train.runtime.bfloat16_is_native", lambda device: precision == "bfloat16")
+        runtime = Runtime(device="cpu", threads=threads)
+        work = work_in(tmp_path / name, emit=emit, stopping=lambda: stop is not None and seen >= stop, runtime=runtime)
+        model = tiny_model()
+        plan = Plan(steps=6, learning_rate=1e-2, optimizer=AdamW(epsilon=1e-3))
+        return model, fit(model, CausalLM(), Batches(tiny_rows(), 4), plan, work=work), "\n".join(told)
+
+    model, done, _ = run("whole")
+    with pytest.raises(Stopped):
+        run("stopped", stop=3)
+    torch.set_num_threads(2)  # what a machine with two processors begins with
+    try:
+        again, redone, told = run("stopped", threads=threads, precision=precision)
+    finally:
+        torch.set_num_threads(1)
+    assert word in told
+    assert "Going on from the checkpoint at step 3" in told
+    assert json.dumps(redone.curve[:3]) == json.dumps(done.curve[:3])
+    if same:
+        assert json.dumps(redone.curve) == json.dumps(done.curve)
+        assert all(torch.equal(a, b) for a, b in zip(again.module.parameters(), model.module.parameters(), strict=True))
 
 
 def test_only_what_requires_a_gradient_moves(tmp_path):

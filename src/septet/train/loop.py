@@ -5,7 +5,7 @@
 A window is the batch of one optimizer step, split into micro-batches that are run one after the other. Each term of the loss is
 divided by its weight over the whole window, so splitting changes nothing. Weights and optimizer states are float32; the forward
 pass is autocast to bfloat16 where the device has it. A run that was stopped or killed goes on from `work.state` and ends with the
-same bits as one that was not (same machine, threads and versions).
+same bits as one that was not (same machine and versions; it takes as many threads as before); elsewhere it says what differs.
 
 A step whose loss or gradient is no number, or whose loss jumps (`plan.spike`), is not learned from; after several in a row the run
 goes back to its last anchor, a checkpoint at a fixed step, and on with other data (docs/design/loop.md).
@@ -549,11 +549,12 @@ class _Run:
     def _identity(self) -> str:
         """Say what run this is: a checkpoint of another one is of no use."""
         shapes = {name: list(p.shape) for name, p in self.parameters.items()}
-        # versions change the bits, and so does the computing type; how many threads and ranks there were is kept beside
-        world = [str(torch.__version__), self.settled.device.type, str(self.settled.dtype)]
-        return make_id(
-            {"objective": self.objective.dump(), "plan": self.plan.facts(), "shapes": shapes, "world": world}
-        )
+        return make_id({"objective": self.objective.dump(), "plan": self.plan.facts(), "shapes": shapes})
+
+    def _world(self) -> str:
+        """Say what changes the last bits of a result beside threads and ranks."""
+        dtype = str(self.settled.dtype).removeprefix("torch.")
+        return f"torch {torch.__version__} on {self.settled.device.type} in {dtype}"
 
     def _save(self, *, anchor: bool = False, now: bool = False) -> None:
         if self.saved_at == self.step and (not now or self.ranks.agree(self.keeper.wait())):
@@ -571,6 +572,7 @@ class _Run:
             kept.put("ranks", {f"{rank}.{name}": own for name, all in states.items() for rank, own in enumerate(all)})
         kept.values["run"] = {
             "identity": self._identity(),
+            "world": self._world(),
             "threads": self.settled.threads,
             "ranks": self.ranks.size,
             "step": self.step,
@@ -591,26 +593,38 @@ class _Run:
         kept = self._read()
         if kept is None:
             return
-        run, size = kept.values["run"], self.ranks.size
-        # other threads change the bits of one process; with another number of ranks they change anyway, and that is told below
-        if run["identity"] != self._identity() or (run["threads"] != self.settled.threads and run["ranks"] == size):
-            self.work.log(
-                "The checkpoint was made with other settings, threads or versions; starting again from the beginning."
-            )
+        run = kept.values["run"]
+        if run["identity"] != self._identity():
+            self.work.log("The checkpoint was made with other settings; starting again from the beginning.")
             if self.ranks.is_first:
                 self.keeper.clear()
             return
-        if run["ranks"] != size:
-            self.work.log(
-                f"The checkpoint was made by {run['ranks']} ranks and {size} go on: they add in another order, so the last bits of "
-                "the result may be others."
-            )
+        self._compute_as(run)
         self._restore(kept)
         self.batches.restore(kept.values["run"]["batches"])
         self._restore_random(kept)
         self.checkpoint_every = self.plan.checkpoint_every or kept.values["run"]["checkpoint_every"]
         self.resumed_at = self.saved_at = self.step
         self.work.log(f"Going on from the checkpoint at step {self.step} of {self.plan.steps}.")
+
+    def _compute_as(self, run: Mapping[str, Any]) -> None:
+        """Take as many threads as the checkpoint was made with, unless others were asked for; say what else is not as it was."""
+        changed = []
+        if run["ranks"] != self.ranks.size:
+            changed.append(f"by {run['ranks']} ranks and {self.ranks.size} go on")
+        elif run["threads"] != self.settled.threads and self.settled.device.type == "cpu":
+            if self.work.runtime.threads is None:
+                torch.set_num_threads(run["threads"])
+                self.settled = replace(self.settled, threads=run["threads"])
+                self.work.log(f"Number of threads: {run['threads']}, as before, so that the result stays the same.")
+            else:
+                changed.append(f"with {run['threads']} threads and {self.settled.threads} go on, as asked")
+        if run["world"] != self._world():
+            changed.append(f"with {run['world']} and goes on with {self._world()}")
+        if changed:
+            self.work.log(
+                f"The checkpoint was made {'; it was made '.join(changed)}: the last bits of the result may be others."
+            )
 
     def _read(self) -> Checkpoint | None:
         """Return the newest whole checkpoint; the same one on every rank."""
