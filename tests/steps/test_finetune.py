@@ -12,7 +12,7 @@ from septet.core.errors import DataError, Stopped
 from septet.infer.engine import Request, open_engine
 from septet.steps.finetune import Finetune
 
-FIELDS = {"model": "$base", "data": "$rows", "epochs": 6, "batch_size": 8, "learning_rate": 1e-2}
+FIELDS = {"model": "$base", "data": "$rows", "epochs": 12, "batch_size": 8, "learning_rate": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_it_learns_the_answers_and_says_what_it_did(tuned):
     facts, _ = tuned
     assert facts["held_out_loss"] < 0.5 * facts["held_out_loss_before"]
     assert facts["loss"] < facts["first_loss"]
-    assert (facts["train_rows"], facts["train_cut"], facts["steps"]) == (24, 0, 18)
+    assert (facts["train_rows"], facts["train_cut"], facts["steps"]) == (24, 0, 36)
     assert facts["merge_difference"] < 1e-3
     assert facts["added_tokens"] == []
 
@@ -66,7 +66,7 @@ def test_the_adapter_over_the_base_is_the_merged_model(tuned, inputs):
 
 def test_curve_has_no_clock_times(tuned):
     rows = [json.loads(line) for line in (tuned[1] / "curve.jsonl").read_text().splitlines()]
-    assert len(rows) == 18
+    assert len(rows) == 36
     assert {"step", "tokens", "loss", "grad_norm"} <= set(rows[0])
     assert not any("second" in name or "time" in name for name in rows[0])
 
