@@ -1,13 +1,14 @@
-"""The ladder of adaptations on public sets, with a real pre-trained encoder: SST-2, TREC, CoNLL-2003, a part of SQuAD 2.0.
+"""The ladder of adaptations on public sets: SST-2, TREC, CoNLL-2003, a part of SQuAD 2.0, Multi30k and SciTLDR.
 
-MiniLM is adapted by the rungs last-layers, IA3, prompt, prefix, LoRA, QLoRA and full, each with two seeds and 2,000 training
-rows; of two learning rates the better one on held-out rows is taken; test rows are judged once. Beside SST-2 and TREC stands a bag
-of words (logistic regression over words and pairs, its strength chosen on the same held-out rows). What was finished is kept in
---home, and a later call goes on from there.
+A real pre-trained encoder (MiniLM) for the first four, and for translation and summaries the small T5s that the recipes of these
+names pre-train, are adapted by the rungs last-layers, IA3, prompt, prefix, LoRA, QLoRA and full, each with two seeds and 2,000
+training rows; of two learning rates the better one on held-out rows is taken; test rows are judged once. Beside SST-2 and TREC
+stands a bag of words (logistic regression over words and pairs, its strength chosen on the same held-out rows). What was finished
+is kept in --home, and a later call goes on from there. --rows, --seeds and --rates make it shorter; the result says so.
 
 What it is not: a ranking of adapters for large models.
 
-    SEPTET_DATA=../shared/data python bench/ladder.py [--sets sst2 trec conll squad] [--home FOLDER] [--quick]
+    SEPTET_DATA=../shared/data python bench/ladder.py [--sets sst2 conll] [--rungs lora full] [--home FOLDER] [--quick]
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import yaml
 from common import machine, versions, write
 
 from septet.core.recipe import Recipe
@@ -27,6 +30,7 @@ from septet.core.step import Runtime
 from septet.core.store import Store
 from septet.launch.local import run_recipe
 
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 RUNGS = ("last-layers", "ia3", "prompt", "prefix", "lora", "qlora", "full")
 CLASSES = "${SEPTET_DATA}/classification"
 SETS: dict[str, dict[str, Any]] = {
@@ -56,17 +60,42 @@ SETS: dict[str, dict[str, Any]] = {
         "split": {"validation": 0.15, "test": 0.15, "by": "group"},
     },
 }
-EPOCHS = {"sst2": 3, "trec": 5, "conll": 5, "squad": 3}
+RECIPES = {"multi30k": ("translation", "base", "captions"), "scitldr": ("summaries", "base", "papers")}
+"""The recipes that make a model and rows, with the names of both steps."""
+EPOCHS = {"sst2": 3, "trec": 5, "conll": 5, "squad": 3, "multi30k": 5, "scitldr": 5}
+LONGEST = {"squad": 256, "scitldr": 256}
 
 
-def recipe(name: str, *, rows: int, rungs: tuple[str, ...], seeds: list[int], epochs: float, judged: int) -> Recipe:
-    steps = {
-        "minilm": {"kind": "checkpoint", "packaged": "minilm"},
-        "rows": {"kind": "dataset", "builder": SETS[name]},
-        "ladder": {
-            "kind": "adapt", "model": "$minilm", "data": "$rows", "rungs": list(rungs), "seeds": seeds, "limit": rows,
-            "rates": [0.2, 1.0], "epochs": epochs, "judged": judged, "max_tokens": 256 if name == "squad" else 128,
-        },
+def recipe(
+    name: str,
+    *,
+    rows: int,
+    rungs: tuple[str, ...],
+    seeds: list[int],
+    rates: list[float],
+    epochs: float,
+    judged: int,
+    brief: bool,
+) -> Recipe:
+    if name in RECIPES:
+        file, model, data = RECIPES[name]
+        text = (Path(__file__).parents[1] / "recipes" / f"{file}.yaml").read_text(encoding="utf-8")
+        steps = yaml.safe_load(text)["steps"]
+        task = next(step.get("task") for step in steps.values() if step["kind"] == "finetune")
+        steps = {key: step for key, step in steps.items() if step["kind"] not in ("finetune", "evaluate")}
+        steps["rows"] = steps.pop(data)
+        if brief:
+            steps[model]["tokens"] = 4000
+    else:
+        model, task = "minilm", None
+        steps = {
+            "minilm": {"kind": "checkpoint", "packaged": "minilm"},
+            "rows": {"kind": "dataset", "builder": SETS[name]},
+        }
+    steps["ladder"] = {
+        "kind": "adapt", "model": f"${model}", "data": "$rows", "rungs": list(rungs), "seeds": seeds, "limit": rows,
+        "rates": rates, "epochs": epochs, "judged": judged, "max_tokens": LONGEST.get(name, 128),
+        **({"task": task} if task else {}),
     }  # fmt: skip
     return Recipe.parse({"name": f"ladder-{name}", "steps": steps})
 
@@ -91,15 +120,20 @@ def bag_of_words(folder: Path, limit: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="*", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--sets", nargs="*", choices=[*SETS, *RECIPES], default=[*SETS, *RECIPES])
     parser.add_argument("--rungs", nargs="*", choices=RUNGS, default=list(RUNGS))
+    parser.add_argument("--rows", type=int, default=2000, help="training rows, and at most so many that are judged")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument(
+        "--rates", type=float, nargs="*", default=[0.2, 1.0], help="multiples of each rung's own learning rate"
+    )
     parser.add_argument("--home", type=Path, help="where finished runs are kept; none: a temporary folder")
     parser.add_argument("--quick", action="store_true", help="48 rows, two rungs, one seed: does it run?")
     options = parser.parse_args()
     if "SEPTET_DATA" not in os.environ:
         raise SystemExit("SEPTET_DATA is not set; this benchmark reads the public sets.")
-    rows, seeds, judged = (48, [0], 32) if options.quick else (2000, [0, 1], 2000)
-    rungs = ("last-layers", "lora") if options.quick else tuple(options.rungs)
+    rows, seeds, judged = (48, [0], 32) if options.quick else (options.rows, list(range(options.seeds)), options.rows)
+    rungs, rates = (("last-layers", "lora"), [1.0]) if options.quick else (tuple(options.rungs), options.rates)
     shown: list[dict[str, Any]] = []
     raw: dict[str, Any] = {}
     facts = machine()
@@ -108,15 +142,24 @@ def main() -> None:
         for name in options.sets:
             epochs = 1 if options.quick else EPOCHS[name]
             run_recipe(
-                recipe(name, rows=rows, rungs=rungs, seeds=seeds, epochs=epochs, judged=judged),
+                recipe(
+                    name,
+                    rows=rows,
+                    rungs=rungs,
+                    seeds=seeds,
+                    rates=rates,
+                    epochs=epochs,
+                    judged=judged,
+                    brief=options.quick,
+                ),
                 store,
                 runtime=Runtime(device="cpu"),
                 report=False,
             )
-            found = json.loads(
-                (store.resolve(f"ladder-{name}/ladder").path / "ladder.json").read_text(encoding="utf-8")
-            )
-            raw[name] = found
+            made = store.resolve(f"ladder-{name}/ladder").path
+            raw[name] = found = json.loads((made / "ladder.json").read_text(encoding="utf-8"))
+            if not options.quick:
+                shutil.copyfile(made / "ladder.svg", IMAGES / f"ladder-{name}.svg")
             for rung in found["rungs"]:
                 shown.append(
                     {
@@ -138,9 +181,9 @@ def main() -> None:
                 raw[name]["bag_of_words"] = words
                 shown.append({"set": name, "rung": "bag of words", found["metric"]: words})
     result = {
-        "title": "The ladder of adaptations with MiniLM",
-        "about": f"{rows:,} training rows, {len(seeds)} seeds, the better of two learning rates on held-out rows; test rows with "
-        "95 % intervals over rows. Memory is what training took above what the process held.",
+        "title": "The ladder of adaptations with MiniLM and small T5s",
+        "about": f"{rows:,} training rows, seeds: {len(seeds)}, the best of {len(rates)} learning rates on held-out rows; at most "
+        f"{judged:,} test rows with 95 % intervals over rows. Memory is what training took above what the process held.",
         "command": "SEPTET_DATA=... make bench BENCH=ladder",
         "rows": shown,
         "machine": facts,
