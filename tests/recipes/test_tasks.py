@@ -35,15 +35,20 @@ FEW = f"card.tasks=[{{kind: predictions, limit: {JUDGED}}}]"
 TINY = ("vocab.size=512", "base.depth=1", "base.tokens=4096")
 SMALL: dict[str, tuple[tuple[str, ...], set[tuple[str, str]]]] = {
     "answers": (
-        ("reader.limit=16", FEW),
+        ("questions.limit=16", "reader.limit=null", FEW),
         {("f1", "model"), ("exact_match", "model"), ("f1", "lead-1")},
     ),
     "completion": (
-        (*TINY, f"writer.limit={ROWS}", "writer.epochs=1", FEW),
+        (*TINY, f"prompts.limit={ROWS}", "writer.epochs=1", FEW),
         {("exact_match", "model"), ("chrf", "model"), ("exact_match", "commonest")},
     ),
     "embeddings": (
-        (f"vectors.limit={ROWS}", "vectors.batch_size=32", f"card.tasks=[{{kind: matching, limit: {JUDGED}}}]"),
+        (
+            f"captions.limit={ROWS}",
+            "vectors.limit=null",
+            "vectors.batch_size=32",
+            f"card.tasks=[{{kind: matching, limit: {JUDGED}}}]",
+        ),
         {("recall@1", "model"), ("recall@1", "before"), ("recall@1", "bm25"), ("mean_reciprocal_rank", "model")},
     ),
     "instructions": (
@@ -59,7 +64,7 @@ SMALL: dict[str, tuple[tuple[str, ...], set[tuple[str, str]]]] = {
         (
             *TINY,
             "base.width=32",
-            f"summariser.limit={ROWS}",
+            f"papers.limit={ROWS}",
             "summariser.epochs=1",
             "summariser.task.max_new_tokens=8",
             FEW,
