@@ -35,7 +35,7 @@ FEW = f"card.tasks=[{{kind: predictions, limit: {JUDGED}}}]"
 TINY = ("vocab.size=512", "base.depth=1", "base.tokens=4096")
 SMALL: dict[str, tuple[tuple[str, ...], set[tuple[str, str]]]] = {
     "answers": (
-        ("questions.limit=16", "reader.limit=null", FEW),
+        ("questions.limit=16", "reader.epochs=1", FEW),
         {("f1", "model"), ("exact_match", "model"), ("f1", "lead-1")},
     ),
     "completion": (

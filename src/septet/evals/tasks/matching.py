@@ -1,4 +1,4 @@
-"""Matching: of all texts of the test rows that could belong to an anchor, how near the top does its vector find the right one?
+"""Matching: how near the top, of all texts of the test rows that could belong to it, a text's vector finds its own partner.
 
 Read are the rows of `test.jsonl`, or where there is none, the held-out ones, of a data set of pairs. Each anchor ranks every
 distinct positive by the cosine of the vectors; a tie counts as lost. Figures: recall@k, the share of anchors whose own positive is
