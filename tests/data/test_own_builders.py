@@ -361,6 +361,10 @@ def test_questions_and_answers(tmp_path: Path):
     for row in built.train:
         for answer in row["answers"]:
             assert row["context"][answer["start"] :].startswith(answer["text"])
+    dropped = build("squad", path, unanswerable="drop")
+    assert {row["id"] for row in dropped.train} == {"1", "2", "3"}
+    assert dropped.notes == built.notes
+    assert "1 questions without an answer are left out." in dropped.remarks
 
 
 @pytest.mark.parametrize(
@@ -398,6 +402,9 @@ def test_lines_that_are_translations(tmp_path: Path):
     assert {"source": "dog", "target": "Hund"} in build(
         "parallel", write(tmp_path / "t.tsv", "dog\tHund\ncat\tKatze\n")
     ).train
+    similar = build("parallel", [en, de, more], task="similarity")
+    assert similar.task == "similarity"
+    assert {"anchor": "dog", "positive": "Hund"} in similar.train
     with pytest.raises(DataError, match=r"not aligned: a\.en has 2 lines, c\.de has 3 lines"):
         build("parallel", [en, write(tmp_path / "c.de", "a\nb\nc\n")])
     with pytest.raises(DataError, match=r"a\.en, row 1: text 2 of 2 is empty"):

@@ -90,9 +90,16 @@ def test_rows_without_a_field_may_be_skipped(tmp_path: Path):
     docs, bad = read(source("jsonl", tmp_path, id_field="id", on_missing="skip"))
     assert [doc.id for doc in docs] == ["1", "5"]
     assert list(bad) == ["a.jsonl, row 2", "a.jsonl, row 3", "a.jsonl, row 4"]
-    assert bad["a.jsonl, row 3"] == "The field 'text' holds NoneType; a string is expected."
+    assert bad["a.jsonl, row 3"] == "The field 'text' holds NoneType; a string, or a list of sentences, is expected."
     with pytest.raises(DataError, match=r"row 2: The field 'text' is missing.*Did you mean 'txt'"):
         read(source("jsonl", tmp_path))
+
+
+def test_sentences_become_one_text(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text('{"text": ["One.", "Two."]}\n{"text": ["One.", 2]}\n{"text": []}')
+    docs, bad = read(source("jsonl", tmp_path, on_missing="skip"))
+    assert [doc.text for doc in docs] == ["One. Two."]
+    assert list(bad) == ["a.jsonl, row 2", "a.jsonl, row 3"]
 
 
 def test_rows_that_are_no_rows_are_named_and_the_others_are_read(tmp_path: Path):

@@ -13,7 +13,7 @@ import re
 import pytest
 
 from septet.core.errors import SeptetError
-from septet.infer.long_text import fold, windows
+from septet.infer.long_text import first_sentences, fold, windows
 
 
 def words(text: str) -> int:
@@ -30,6 +30,13 @@ def test_a_line_that_is_too_long_is_cut_between_sentences_words_and_at_last_char
     assert windows("a b c d e", size=words, limit=2) == ["a b ", "c d ", "e"]
     assert windows("abcdefgh", size=len, limit=3) == ["ab", "cd", "ef", "gh"]
     assert windows("很好。再见！好", size=len, limit=4) == ["很好。", "再见！好"]
+
+
+def test_the_first_sentences():
+    assert first_sentences(" It rained. “We left!” Why?", 2) == "It rained. “We left!”"
+    assert first_sentences("#A#: Hi! Well?\n\n#B#: Hi.", 2) == "#A#: Hi! Well?"
+    assert first_sentences("a line\nwithout marks", 1) == "a line"
+    assert first_sentences("one only", 3) == "one only"
 
 
 def test_what_fits_is_one_window_as_it_is():

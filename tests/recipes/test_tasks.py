@@ -1,4 +1,4 @@
-"""The recipes for classic tasks: each parses and plans on the real data; sentiment and translation run with few rows and steps.
+"""The recipes for classic tasks: each parses and plans on the real data, and runs with few rows and steps.
 
 python -m pytest -m slow tests/recipes/test_tasks.py
 """
@@ -20,12 +20,59 @@ pytestmark = pytest.mark.slow
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TASKS = {
+    "answers": "question-answering",
+    "completion": "completion",
+    "embeddings": "similarity",
     "entities": "tagging",
+    "instructions": "chat",
     "sentiment": "classification",
+    "summaries": "text-to-text",
     "translation": "text-to-text",
 }
 ROWS = 64
 JUDGED = 20
+FEW = f"card.tasks=[{{kind: predictions, limit: {JUDGED}}}]"
+TINY = ("vocab.size=512", "base.depth=1", "base.tokens=4096")
+SMALL: dict[str, tuple[tuple[str, ...], set[tuple[str, str]]]] = {
+    "answers": (
+        ("questions.limit=16", "reader.epochs=1", FEW),
+        {("f1", "model"), ("exact_match", "model"), ("f1", "lead-1")},
+    ),
+    "completion": (
+        (*TINY, f"prompts.limit={ROWS}", "writer.epochs=1", FEW),
+        {("exact_match", "model"), ("chrf", "model"), ("exact_match", "commonest")},
+    ),
+    "embeddings": (
+        (
+            f"captions.limit={ROWS}",
+            "vectors.limit=null",
+            "vectors.batch_size=32",
+            f"card.tasks=[{{kind: matching, limit: {JUDGED}}}]",
+        ),
+        {("recall@1", "model"), ("recall@1", "before"), ("recall@1", "bm25"), ("mean_reciprocal_rank", "model")},
+    ),
+    "instructions": (
+        (
+            *TINY,
+            f"assistant.limit={ROWS}",
+            "assistant.epochs=1",
+            f"card.tasks=[{{kind: answers, limit: {JUDGED}, max_tokens: 8}}]",
+        ),
+        {("chrf", "model"), ("chrf", "another answer")},
+    ),
+    "summaries": (
+        (
+            *TINY,
+            "base.width=32",
+            f"papers.limit={ROWS}",
+            "summariser.epochs=1",
+            "summariser.task.max_new_tokens=8",
+            FEW,
+        ),
+        {("rougeL", "model"), ("rougeL", "lead-1"), ("rouge2", "lead-3")},
+    ),
+}
+"""By recipe what makes it small, and some of the figures that it must end with."""
 
 
 def septet(folder: Path, real_data: Path, *arguments: str) -> str:
@@ -78,6 +125,16 @@ def test_the_data_of_each_recipe_is_for_its_task(name: str, tmp_path: Path, real
     assert made.facts["task"] == TASKS[name]
     assert made.facts["train_rows"] > 500
     assert made.facts["held_out_rows"] > 50
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_with_few_rows_it_ends_with_figures_and_what_needs_no_model(name: str, tmp_path: Path, real_data: Path):
+    overrides, expected = SMALL[name]
+    found = figures(run(tmp_path, real_data, name, *overrides), name)
+    assert expected <= set(found)
+    for key in expected:
+        assert found[key]["n"] == JUDGED
+        assert found[key]["low"] <= found[key]["value"] <= found[key]["high"]
 
 
 def test_sentiment_with_few_rows(tmp_path: Path, real_data: Path):

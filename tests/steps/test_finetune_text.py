@@ -69,10 +69,12 @@ def test_lora_in_an_encoder_decoder_with_smoothing_resumes_with_the_same_bits(fa
         "data": dataset(tmp_path / "rows", rows()),
     }
     fields = {**FIELDS, "adapter": {"kind": "lora", "rank": 4, "targets": targets}, "batch_size": 5, "epochs": 3}
-    fields["task"] = {"kind": "text-to-text", "label_smoothing": 0.1}
+    fields |= {"task": {"kind": "text-to-text", "label_smoothing": 0.1}, "optimizer": "muon", "learning_rate": None}
     whole = work_at(tmp_path / "whole")
     facts = Finetune(**fields).run(whole, **inputs)
     assert facts["held_out_loss"] < facts["held_out_loss_before"]
+    # the rate that LoRA has with AdamW, in Muon's units
+    assert facts["learning_rate"] == pytest.approx(5e-3 / 0.4)
     assert facts["merge_difference"] < 1e-3
     assert (whole.out / "adapter" / "adapter_model.safetensors").is_file()
     with pytest.raises(Stopped):

@@ -113,7 +113,10 @@ def test_packing_and_splitting_change_nothing(kind):
 
     padded = SequenceToSequence(decoder_start=STARTS[kind], packed=False)
     packed = padded.model_copy(update={"packed": True, "row": 40})
-    assert packed.prepare(rows, model.tokenizer, generators(7, 0)).inputs["input_ids"].shape[0] < 4
+    shape = packed.prepare(rows, model.tokenizer, generators(7, 0)).inputs["input_ids"].shape
+    assert shape[0] < 4
+    longest = max(max(len(row.source), len(row.target)) for row in rows)
+    assert longest < shape[1] <= 2 * longest
     loss, gradient = learned(padded, rows)
     for other, found in (
         learned(packed, rows),

@@ -68,7 +68,7 @@ class RowSource(Source):
     """A source whose documents are rows with named fields."""
 
     text_field: str = "text"
-    """The field that holds the text."""
+    """The field that holds the text, or a list of its sentences."""
     id_field: str | None = None
     """The field that holds a unique id; without it, file name and row number."""
     name_field: str | None = None
@@ -124,8 +124,12 @@ class RowSource(Source):
         if self.text_field not in row:
             message = f"The field {self.text_field!r} is missing; say where the text is with text_field."
             raise _Unfit(message + nearest(self.text_field, row))
+        if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+            value = " ".join(value)  # sentences, as builders read them too
         if not isinstance(value, str):
-            raise _Unfit(f"The field {self.text_field!r} holds {type(value).__name__}; a string is expected.")
+            raise _Unfit(
+                f"The field {self.text_field!r} holds {type(value).__name__}; a string, or a list of sentences, is expected."
+            )
         return value
 
     def _value(self, row: Mapping[str, JsonValue], field: str | None) -> str:

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from septet.infer.engine import Scored
-    from septet.infer.task import Predicted
+    from septet.infer.task import Predicted, Task
     from septet.nn.model import Model
 
 __all__ = ["ModelReader", "Reader", "Reading", "Window", "windows"]
@@ -46,6 +48,8 @@ class Reader(Protocol):
     def read(self, texts: Sequence[str], *, stride: int | None, tell: Tell) -> list[Reading]: ...
 
     def answer(self, prompts: Sequence[Messages], *, max_tokens: int, tell: Tell) -> list[str]: ...
+
+    def vectors(self, texts: Sequence[str], *, task: Task, tell: Tell) -> np.ndarray: ...
 
     def prefer(self, pairs: Sequence[tuple[Messages, str]]) -> list[Scored]: ...
 
@@ -181,6 +185,16 @@ class ModelReader:
         task, labels = Task.of_folder(self.folder)
         model = task.open(self.folder, labels=labels, device=self.device)
         return task.predict(model, rows, tell=tell)
+
+    def vectors(self, texts: Sequence[str], *, task: Task, tell: Tell = lambda done, total: None) -> np.ndarray:
+        """Return a vector of each text, [texts, D], as the model has learned to make them, else as `task` does."""
+        from septet.infer.task import Task
+        from septet.infer.tasks.similarity import Similarity
+
+        learned, _ = Task.of_folder(self.folder)
+        made = learned if isinstance(learned, Similarity) else task
+        assert isinstance(made, Similarity), "only similarity gives vectors"
+        return made.vectors(made.open(self.folder, device=self.device), texts, tell=tell)
 
     def prefer(self, pairs: Sequence[tuple[Messages, str]]) -> list[Scored]:
         """Return log p(answer and its end token | prompt) for each (prompt, answer)."""

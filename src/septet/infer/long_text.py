@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from septet.core.errors import SeptetError
 
-__all__ = ["Folded", "fold", "windows"]
+__all__ = ["Folded", "first_sentences", "fold", "windows"]
 
 Size = Callable[[str], int]
 """How long a text is to the model, in tokens, with all that is put around it."""
@@ -39,6 +39,17 @@ class Folded:
     text: str
     windows: int
     read: int
+
+
+def first_sentences(text: str, count: int) -> str:
+    """Return the first sentences of a text, as it has them; the end of a line ends a sentence too.
+
+    >>> first_sentences("It rained. We left. Why?", 2), first_sentences("Ann: Hi!\\nBob: Hi.", 1)
+    ('It rained. We left.', 'Ann: Hi!')
+    """
+    text = text.strip()
+    ends = sorted({found.end() for pattern in _ENDS[:2] for found in pattern.finditer(text)})
+    return text[: ends[count - 1]].rstrip() if len(ends) >= count else text
 
 
 def windows(text: str, *, size: Size, limit: int) -> list[str]:

@@ -5,6 +5,7 @@ Tasks whose inputs are not given are left out, and the log says so:
     held-out-text   corpus              bits per byte and perplexities beside xz and a byte 5-gram, on the same bytes
     answers         data                chrF and exact match of generated answers (conversations)
     predictions     data                accuracy, F1 and the like for test rows (all other tasks), beside the commonest label
+    matching        data                recall@k and reciprocal rank of vectors of pairs of texts (similarity), beside BM25
     preferences     pairs               accuracy by kind of pair, beside the model before alignment
     retrieval       index, questions    recall@k, reciprocal rank, first citation, AUROC of refusing
 
@@ -50,6 +51,7 @@ from septet.evals.scorers.squad import Squad
 from septet.evals.task import Bench, Task
 from septet.evals.tasks.answers import Answers
 from septet.evals.tasks.held_out_text import HeldOutText
+from septet.evals.tasks.matching import Matching
 from septet.evals.tasks.predictions import Predictions
 from septet.evals.tasks.preferences import Preferences
 from septet.evals.tasks.retrieval import Retrieval
@@ -82,7 +84,8 @@ class Evaluate(Step):
     questions: InputPath | None = None
     """A file of questions with the names that answer them, for the index."""
     tasks: tuple[Task, ...] = Field(
-        default_factory=lambda: (HeldOutText(), Answers(), Predictions(), Preferences(), Retrieval()), min_length=1
+        default_factory=lambda: (HeldOutText(), Answers(), Predictions(), Matching(), Preferences(), Retrieval()),
+        min_length=1,
     )
     """What to measure; those whose inputs are missing are left out."""
     scorers: tuple[Scorer, ...] = Field(

@@ -25,6 +25,8 @@ from septet.data.documents import read_rows, write_rows
 from septet.infer.task import Task
 from septet.steps.pretrain import curve_rows
 from septet.train.adapter import Adapter
+from septet.train.optimizer import Optimizer
+from septet.train.optimizers.adamw import AdamW
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,11 +57,13 @@ class Finetune(Step):
     limit: int | None = Field(default=None, ge=1)
     """At most so many rows; none: all."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """The peak, after a rise over a twentieth of the steps; then it falls to zero. None: from adapter and width."""
+    """The peak, after a rise over a twentieth of the steps; then it falls to zero. None: from adapter, width and optimizer."""
     rate_factor: float = Field(default=1.0, gt=0)
-    """A multiple of the rate that adapter and width give."""
+    """A multiple of the rate that adapter, width and optimizer give."""
     batch_size: int = Field(default=32, ge=1)
     """Rows in one optimizer step."""
+    optimizer: Optimizer = AdamW()
+    """What takes the steps; muon learns faster where nearly all is still to be learned, as in a translator from scratch."""
     max_tokens: int | None = Field(default=None, ge=2)
     """Longer rows are cut at their end, and counted; none: the model's context."""
     seed: int = 0
@@ -112,11 +116,19 @@ class Finetune(Step):
         objective = Objective.parse(task.taught_by(model)).suited(model.architecture)
         if not self.adapter.packs:
             objective = objective.apart()
-        rate = self.learning_rate or self.rate_factor * self.adapter.learning_rate(model)
+        # the adapters' rates were found with AdamW
+        relative = self.optimizer.relative_rate / AdamW.relative_rate
+        rate = self.learning_rate or self.rate_factor * relative * self.adapter.learning_rate(model)
         before = evaluate(model, objective, held_out, settled=settled) if held_out else {}
         model = self.adapter.attach(model, seed=self.seed)
         steps = steps_of(len(samples), self.epochs, self.batch_size)
-        plan = Plan(steps=steps, learning_rate=rate, schedule=Cosine(warmup=math.ceil(steps / 20)), seed=self.seed)
+        plan = Plan(
+            steps=steps,
+            learning_rate=rate,
+            optimizer=self.optimizer,
+            schedule=Cosine(warmup=math.ceil(steps / 20)),
+            seed=self.seed,
+        )
         learning = sum(p.numel() for p in model.trainable().values())
         work.log(
             f"{task.kind}: {prepared.rows} rows, {prepared.targets} {task.learns}, {steps} steps, "

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import string
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from septet.core import registry
@@ -22,12 +24,16 @@ from septet.evals.scorers.chrf import Chrf
 from septet.evals.scorers.exact_match import ExactMatch
 from septet.evals.scorers.perplexity import Perplexity
 from septet.evals.scorers.preference_accuracy import PreferenceAccuracy
+from septet.evals.scorers.squad import Squad
 from septet.evals.task import Bench, Findings, Task
 from septet.evals.tasks.answers import OTHER, Answers
 from septet.evals.tasks.held_out_text import XZ, HeldOutText
+from septet.evals.tasks.matching import Matching, bm25, ranks_of
+from septet.evals.tasks.predictions import Predictions
 from septet.evals.tasks.preferences import Preferences
 from septet.evals.tasks.retrieval import Retrieval
 from septet.infer.engine import Scored
+from septet.infer.task import Predicted
 
 WORDS = ["join", "split", "path", "open", "close", "file", "read", "write", "line", "text"]
 
@@ -48,6 +54,18 @@ class NgramReader:
     def answer(self, prompts, *, max_tokens, tell):
         tell(1, 1)
         return [prompt[-1]["content"][:max_tokens] for prompt in prompts]
+
+    def predict(self, rows, *, tell):
+        """The longest word of the passage, or the source as it is."""
+        return [
+            Predicted({"text": max(row["context"].split(), key=len)} if "context" in row else row["source"])
+            for row in rows
+        ]
+
+    def vectors(self, texts, *, task, tell):
+        """How often each letter stands in a text, at unit length."""
+        counts = np.array([[text.count(letter) for letter in string.ascii_lowercase] for text in texts], float)
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
     def prefer(self, pairs):
         return [Scored(-float(self.model.bits([said])[0]), len(said), False) for _, said in pairs]
@@ -230,3 +248,67 @@ def test_every_task_round_trips_and_says_what_it_needs(kind: str) -> None:
     assert Task.parse(task.dump()) == task
     assert task.needs
     assert registry.summary("septet.evals.tasks", kind)
+
+
+def data_set(folder: Path, task: str, rows: list[dict], train: list[dict] | None = None) -> dict[str, Path]:
+    write_lines(folder / "test.jsonl", rows)
+    write_lines(folder / "train.jsonl", train or rows)
+    (folder / "dataset.json").write_text(json.dumps({"task": task}))
+    return {"data": folder}
+
+
+def test_the_first_sentences_stand_beside_a_summary(tmp_path: Path) -> None:
+    rows = [{"source": f"Join {i}. Split. Open! Close.", "target": f"Join {i}. Split. Open!"} for i in range(4)]
+    inputs = data_set(tmp_path, "text-to-text", rows)
+    figures = table(Predictions().run(Bench({"model": NgramReader(["a"], order=1)}, inputs, [ExactMatch(), Chrf()])))
+    assert figures["exact_match", "lead-3"].value == 1
+    assert figures["exact_match", "lead-1"].value == 0
+    assert figures["chrf", "lead-1"].value < figures["chrf", "model"].value < figures["chrf", "lead-3"].value
+    # a quarter of the training rows has each target, so the first of them is what one would guess
+    assert figures["exact_match", "commonest"].value == 0.25
+    single = [{"source": f"join {i}", "target": f"{i}"} for i in range(200)]
+    inputs = data_set(tmp_path / "single", "text-to-text", single)
+    figures = table(Predictions().run(Bench({"model": NgramReader(["a"], order=1)}, inputs, [ExactMatch()])))
+    assert {of for _, of in figures} == {"model", "lead-1"}
+
+
+def test_what_stands_beside_answers_in_a_passage(tmp_path: Path) -> None:
+    passage = "The end. More of it."
+    rows = [{"question": "Q?", "context": passage, "answers": [{"text": "end", "start": 4}]}] * 2
+    rows += [{"question": "Q?", "context": passage, "answers": []}] * 3
+    inputs = data_set(tmp_path, "question-answering", rows)
+    figures = table(Predictions().run(Bench({"model": NgramReader(["a"], order=1)}, inputs, [Squad()])))
+    assert (
+        figures["exact_match", "lead-1"].value == figures["f1", "lead-1"].value == 2 / 5
+    )  # articles and dots do not count
+    assert figures["exact_match", "commonest"].value == 3 / 5  # that there is none
+
+
+def test_matching_ranks_a_texts_own_partner_among_all(tmp_path: Path) -> None:
+    rows = [
+        {"anchor": "ab", "positive": "ba"},
+        {"anchor": "zx zz", "positive": "zx cd"},
+        {"anchor": "b", "positive": "ba"},
+    ]
+    inputs = data_set(tmp_path, "similarity", rows)
+    readers = {"model": NgramReader(["a"], order=1), "before": NgramReader(["a"], order=1)}
+    found = Matching(depths=(1,)).run(Bench(readers, inputs))
+    figures = table(found)
+    assert figures["recall@1", "model"].value == 1
+    # "zx" is the only word that is shared; where none is, all candidates are equal, and the last place counts
+    assert [row["ranks"]["bm25"] for row in found.samples] == [2, 1, 2]
+    assert figures["mean_reciprocal_rank", "bm25"].value == pytest.approx(2 / 3)
+    assert figures["mean_reciprocal_rank minus before", "model"].value == 0
+    assert figures["mean_reciprocal_rank minus bm25", "model"].value == pytest.approx(1 / 3)
+    assert "2 candidates; test rows" in found.figures[0].note
+    assert Predictions().unsuited(inputs) == "the data is pairs of texts, for the task 'matching'"
+    assert "gives no vectors" in Matching().unsuited(data_set(tmp_path / "other", "completion", rows))
+    with pytest.raises(ComponentError, match="have the same positive"):
+        Matching().run(Bench(readers, data_set(tmp_path / "one", "similarity", rows[:1])))
+
+
+def test_ranks_and_words_by_hand() -> None:
+    assert ranks_of(np.array([[3.0, 2.0, 2.0], [0.0, 0.0, 0.0]]), np.array([1, 0])).tolist() == [3, 3]
+    scores = bm25(['of "ships" AND', "?"], ["a ship", "a car", "ships, shipped"])
+    assert (scores[0] > 0).tolist() == [True, False, True]
+    assert not scores[1].any()

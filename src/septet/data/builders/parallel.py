@@ -1,16 +1,18 @@
-"""Texts and their translations, line by line: two files of equal length, or one file of two columns.
+"""Texts and their translations, or other pairs, line by line: two files of equal length, or one file of two columns.
 
 Line n of the second file is the translation of line n of the first; further files hold further right answers (references). Files of
-unequal length are refused, and a line that is blank on one side cannot be used. A table whose first row names the columns is read
-by `table`.
+unequal length are refused, and a line that is blank on one side cannot be used. The rows are for writing the second text of the
+first, or with `task: similarity` for vectors that bring the two together. A table whose first row names the columns is read by
+`table`.
 
     septet dataset --builder '{kind: parallel, train: [train.en, train.de], validation: [val.en, val.de]}'
-    septet dataset --builder '{kind: parallel, train: pairs.tsv}'
+    septet dataset --builder '{kind: parallel, train: pairs.tsv, task: similarity}'
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from septet.core.errors import DataError
 from septet.data.builder import Row
@@ -23,12 +25,19 @@ __all__ = ["Parallel"]
 class Parallel(PartsBuilder):
     """Rows of a source and a target from files that are aligned by their lines."""
 
+    task: Literal["text-to-text", "similarity"] = "text-to-text"
+    """What the rows are for: to write the second text of the first, or to find it by its vector (anchor and positive)."""
+
     def gather(self, parts: Mapping[str, Paths], problems: Problems) -> Gathered:
         """Errors: DataError where files have unequal numbers of lines, or a row other than two columns or more."""
         rows = {part: list(self._rows(paths, problems)) for part, paths in parts.items()}
-        several = len(parts["train"]) > 1
-        columns = {"source": "file 1", "target": "file 2"} if several else {"source": "column 1", "target": "column 2"}
-        return Gathered("text-to-text", rows, columns=columns)
+        what = "file" if len(parts["train"]) > 1 else "column"
+        first, second = self._roles
+        return Gathered(self.task, rows, columns={first: f"{what} 1", second: f"{what} 2"})
+
+    @property
+    def _roles(self) -> tuple[str, str]:
+        return ("anchor", "positive") if self.task == "similarity" else ("source", "target")
 
     def _rows(self, paths: Paths, problems: Problems) -> Iterator[Found]:
         for place, texts in self._aligned(paths, problems):
@@ -37,9 +46,12 @@ class Parallel(PartsBuilder):
                 problems(place, f"text {blank[0]} of {len(texts)} is empty")
                 continue
             source, target, *more = (text.strip() for text in texts)
-            row: Row = {"source": source, "target": target}
+            first, second = self._roles
+            row: Row = {first: source, second: target}
             references = list(dict.fromkeys([target, *more]))
-            yield Found({**row, "references": references} if len(references) > 1 else row, place)
+            if len(references) > 1 and self.task == "text-to-text":
+                row["references"] = references
+            yield Found(row, place)
 
     def _aligned(self, paths: Paths, problems: Problems) -> Iterator[tuple[str, list[str]]]:
         """(place, texts) of every row."""

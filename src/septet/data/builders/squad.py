@@ -1,10 +1,11 @@
 """Questions about a text and answers that stand in it, from JSON as in SQuAD 1.1 and 2.0 (Rajpurkar et al. 2016, 2018).
 
-Questions without an answer have an empty list. An answer must stand in its context at `answer_start`, counted in characters; where
-only white space differs it is put right and counted, and otherwise the question cannot be used. A split keeps articles whole. It
-reads no tables of questions and answers.
+Questions without an answer have an empty list, or are left out (`unanswerable: drop`). An answer must stand in its context at
+`answer_start`, counted in characters; where only white space differs it is put right and counted, and otherwise the question cannot
+be used. A split keeps articles whole. It reads no tables of questions and answers.
 
     septet dataset --builder '{kind: squad, train: train-v2.0.json, validation: dev-v2.0.json}'
+    septet dataset --builder '{kind: squad, train: train-v2.0.json, unanswerable: drop}'
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from septet.data.builder import Row
 from septet.data.divide import Found
@@ -26,11 +27,18 @@ MOST = 5  # characters of white space by which an answer may be off
 class Squad(PartsBuilder):
     """Rows of questions, contexts and answers."""
 
+    unanswerable: Literal["keep", "drop"] = "keep"
+    """Questions without an answer: rows like others, as in SQuAD 2.0; or left out and counted, which makes a set as SQuAD 1.1."""
+
     def gather(self, parts: Mapping[str, Paths], problems: Problems) -> Gathered:
         """One row a question."""
         notes = {"answers_put_right": 0, "questions_without_an_answer": 0}
         rows = {part: list(self._rows(paths, problems, notes)) for part, paths in parts.items()}
-        return Gathered("question-answering", rows, notes=notes)
+        none = notes["questions_without_an_answer"]
+        remarks = (
+            [f"{none:,} questions without an answer are left out."] if none and self.unanswerable == "drop" else []
+        )
+        return Gathered("question-answering", rows, notes=notes, remarks=remarks)
 
     def _rows(self, paths: Paths, problems: Problems, notes: dict[str, int]) -> Iterator[Found]:
         seen: set[str] = set()
@@ -64,6 +72,8 @@ class Squad(PartsBuilder):
                     continue
                 notes["answers_put_right"] += moved
                 notes["questions_without_an_answer"] += not answers
+                if not answers and self.unanswerable == "drop":
+                    continue
                 row: Row = {"id": name, "question": asked, "context": context, "answers": answers}
                 title = _known(article, "title")
                 yield Found({**row, "group": title} if title else row, place)

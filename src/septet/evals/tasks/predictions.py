@@ -1,10 +1,14 @@
-"""What a model predicts for rows of its task, against what they say is right; beside it the commonest answer.
+"""What a model predicts for rows of its task, against what they say is right; beside it what needs no model.
 
 Read are the rows of `test.jsonl`, or where there is none, the held-out ones. The metrics are those scorers of the step that read
-what the task gives: labels, numbers, tags, spans or text. `commonest` is what a system would score that gives every row the
-commonest label of the training rows (for numbers their mean; for tags "O"): less than that is nothing learned.
+what the task gives: labels, numbers, tags, spans or text. Less than these is nothing learned:
 
-What it is not: for conversations; those are `answers`.
+    commonest         every row gets the commonest label of the training rows (numbers: their mean; tags: "O"); a text or an answer
+                      only where one is that of a hundredth of the training rows or more
+    lead-1, lead-3    the first sentence, and the first three, of what is read: of a source, which is what a summary is measured by
+                      (of one sentence: its copy), or of a passage. A line ends a sentence
+
+What it is not: for conversations; those are `answers`. Nor for vectors; those are `matching`.
 
     evaluate: {tasks: [{kind: predictions, limit: 2000}], scorers: [accuracy, f1]}
 """
@@ -22,9 +26,15 @@ from septet.core.errors import ComponentError, DataError
 from septet.data.documents import read_rows
 from septet.evals.sample import Output, Sample, pick
 from septet.evals.task import Bench, Figure, Findings, Task, figures_of, judge_all
+from septet.infer.long_text import first_sentences
 from septet.infer.task import Task as Learned
 
-__all__ = ["Predictions", "commonest", "output_of", "rows_of", "sample_of"]
+__all__ = ["Predictions", "commonest", "leads", "output_of", "part_of", "rows_of", "sample_of"]
+
+COMMON = 0.01
+"""A text that is right for a smaller share of the training rows than this is nobody's guess."""
+READ = {"text-to-text": "source", "question-answering": "context"}
+"""By task the field whose first sentences are a baseline."""
 
 
 class Predictions(Task):
@@ -40,14 +50,14 @@ class Predictions(Task):
     def unsuited(self, inputs: Mapping[str, Path]) -> str:
         task, _ = Learned.of_data(inputs["data"])
         if task.gives == "vector":
-            return "there is no metric for vectors here; index documents with the model, and ask"
+            return "the data is pairs of texts, for the task 'matching'"
         return "the data is conversations, for the task 'answers'" if task.kind == "chat" else ""
 
     def run(self, bench: Bench) -> Findings:
         """Errors: ComponentError where no scorer reads what the task gives."""
         folder = bench.inputs["data"]
         task, labels = Learned.of_data(folder)
-        path = self._path(folder)
+        path = part_of(folder, self.part)
         rows = rows_of(path, limit=self.limit, seed=bench.seed)
         if not rows:
             raise DataError("there are no rows to predict.", file=path)
@@ -69,6 +79,7 @@ class Predictions(Task):
                 ]
         if (plain := commonest(task, folder, labels)) is not None:
             systems["commonest"] = [plain(row) for row in rows]
+        systems |= leads(task, rows)
         figures: list[Figure] = []
         shown: list[dict[str, Any]] = [
             {"task": task.kind, **row, "predicted": output.prediction, **facts}
@@ -83,11 +94,13 @@ class Predictions(Task):
                         row.update(verdict.values)
         return Findings(figures, shown)
 
-    def _path(self, folder: Path) -> Path:
-        if self.part != "auto":
-            return folder / f"{self.part}.jsonl"
-        test = folder / "test.jsonl"
-        return test if test.is_file() else folder / "held_out.jsonl"
+
+def part_of(folder: Path, part: str) -> Path:
+    """Return the file of a part of a data set; auto: the test rows where there are any, else the held-out ones."""
+    if part != "auto":
+        return folder / f"{part}.jsonl"
+    test = folder / "test.jsonl"
+    return test if test.is_file() else folder / "held_out.jsonl"
 
 
 def rows_of(path: Path, *, limit: int, seed: int) -> list[dict[str, Any]]:
@@ -123,7 +136,7 @@ def commonest(task: Learned, folder: Path, labels: Sequence[str]) -> Any:
     """Return a function from a row to what a system says that only knows the training labels; None where there is no such thing."""
     if task.gives == "tags":
         return lambda row: Output(prediction=["O"] * len(row["words"]))
-    if task.gives not in ("label", "labels", "value"):
+    if task.gives == "vector":
         return None
     right = [task.expected(row) for _, row in read_rows(folder / "train.jsonl")]
     if task.gives == "value":
@@ -134,7 +147,26 @@ def commonest(task: Learned, folder: Path, labels: Sequence[str]) -> Any:
         shares = {label: counts[label] / len(right) for label in labels}
         often = [label for label, share in shares.items() if share >= 0.5]
         return lambda row: Output(prediction=often, probabilities=shares)
+    if task.gives in ("text", "span"):
+        # of several right answers the first, as it is the one that is learned; of none, none
+        text, times = Counter(one if isinstance(one, str) else next(iter(one), "") for one in right).most_common(1)[0]
+        return None if times < COMMON * len(right) else lambda row: _said(task, text)
     counts = Counter(right)
     shares = {label: counts[label] / len(right) for label in labels}
     most = max(shares, key=shares.__getitem__)
     return lambda row: Output(prediction=most, probabilities=shares)
+
+
+def leads(task: Learned, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Output]]:
+    """Return by name what the first sentences of what is read would score; three only where some text has more than one."""
+    field = READ.get(task.kind)
+    if field is None:
+        return {}
+    found = {f"lead-{count}": [first_sentences(row[field], count) for row in rows] for count in (1, 3)}
+    if task.gives == "span" or found["lead-3"] == found["lead-1"]:
+        del found["lead-3"]
+    return {name: [_said(task, text) for text in texts] for name, texts in found.items()}
+
+
+def _said(task: Learned, text: str) -> Output:
+    return Output(text=text, prediction={"text": text} if task.gives == "span" else text)

@@ -30,7 +30,7 @@ def side(figure: Figure) -> int:
 def sentences(figures: Sequence[Figure], names: Mapping[str, str]) -> list[str]:
     """Return the verdict, a sentence or two for each task that was run. `names` gives the step for model, before and base."""
     by = {(figure["task"], figure["metric"], figure["of"]): figure for figure in figures}
-    return [*_text(by, names), *_predictions(by), *_answers(by), *_preferences(by), *_retrieval(by)]
+    return [*_text(by, names), *_predictions(by), *_matching(by), *_answers(by), *_preferences(by), *_retrieval(by)]
 
 
 def _text(by: Mapping[tuple[str, str, str], Figure], names: Mapping[str, str]) -> list[str]:
@@ -68,6 +68,7 @@ MAIN = {
     "tagging": ("entity_f1", "entities have an F1 of"),
     "question-answering": ("f1", "answers have an F1 of"),
     "text-to-text": ("chrf", "texts have a chrF of"),
+    "completion": ("exact_match", "completions are right for"),
     "regression": ("spearman", "numbers have a rank correlation of"),
 }
 """By task the figure that the verdict names, and how."""
@@ -76,15 +77,28 @@ MAIN = {
 def _predictions(by: Mapping[tuple[str, str, str], Figure]) -> list[str]:
     found = []
     for task, (metric, words) in MAIN.items():
-        own, plain = by.get((task, metric, "model")), by.get((task, metric, "commonest"))
+        own, plain, lead = (by.get((task, metric, of)) for of in ("model", "commonest", "lead-1"))
         if own is None:
             continue
-        share = metric == "accuracy"
+        share = metric == "accuracy" or task == "completion"
         text = f"Its {words} {_percent(own) if share else _full(own)}{' of the rows' if share else ''} (n = {own['n']})"
         if plain is not None:
             text += f"; the commonest answer would have {_percent(plain) if share else _full(plain)}"
+        if lead is not None:
+            text += f"; the first sentence of what is read would have {_full(lead)}"
         found.append(text + ".")
     return found
+
+
+def _matching(by: Mapping[tuple[str, str, str], Figure]) -> list[str]:
+    own = by.get(("matching", "recall@1", "model"))
+    if own is None:
+        return []
+    text = f"Its vectors put a text's own partner first for {_percent(own)} of the rows (n = {own['n']})"
+    for of, words in (("before", "before fine-tuning"), ("bm25", "by the words that they share")):
+        if (other := by.get(("matching", "recall@1", of))) is not None:
+            text += f"; {words} {_percent(other)}"
+    return [text + "."]
 
 
 def _answers(by: Mapping[tuple[str, str, str], Figure]) -> list[str]:
