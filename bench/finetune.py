@@ -70,13 +70,13 @@ class Shape:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much work: conversations by part and in the trials of TRL's options, steps left out, models, seeds."""
+    """How much work: conversations to learn from, of the first training in `quality`, held out, and in a trial; steps left out."""
 
-    train: int = 640
+    train: int = 320
+    first: int = 640
     held_out: int = 128
-    tried: int = 160
-    taught: int = 320
-    skip: int = 3
+    tried: int = 96
+    skip: int = 2
     shape: Shape = Shape()
     large: Shape = Shape(width=768, inner=2048, layers=12, heads=12)
     seeds: int = 5
@@ -92,7 +92,7 @@ class Bench:
     threads: int
 
 
-QUICK = Scale(96, 16, 32, 32, 1, Shape(1024, 64, 128, 2, 2), Shape(1024, 128, 256, 2, 2), 2)
+QUICK = Scale(96, 96, 16, 64, 1, Shape(1024, 64, 128, 2, 2), Shape(1024, 128, 256, 2, 2), 2)
 
 
 def packed(rows: int, times: int, **options: Any) -> dict[str, Any]:
@@ -124,6 +124,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "packed, a row at a time, eager attention": packed(1, 12, attn_implementation="eager"),
     "cut anywhere, 4 rows at once": packed(4, 3, packing_strategy="wrapped"),
 }
+LONGEST = 240.0
+"""Seconds that TRL may take in a trial: several times what its best takes."""
 PADDED, BEST = "padded, 4 at once", "packed, a row at a time"
 UNLIKE = frozenset({"cut anywhere, 4 rows at once"})
 """Options under which conversations see each other: tried, but no equal of ours."""
@@ -192,9 +194,9 @@ def prepare(data: Path, folder: Path, scale: Scale) -> dict[str, Any]:
         lengths = [len(sample.ids) for sample in prepare_conversations(enumerate(rows), tokenizer, max_tokens=10**6)[0]]
         fitting = [row for row, length in zip(rows, lengths, strict=True) if length < LENGTH]
         random.Random(0).shuffle(fitting)
-        held, sets[name] = fitting[: scale.held_out], fitting[scale.held_out :][: scale.train]
+        held, rest = fitting[: scale.held_out], fitting[scale.held_out :]
         # a whole number of steps, so that our side sees each once
-        sets[name] = sets[name][: len(sets[name]) // BATCH * BATCH]
+        sets[name] = rest[: (scale.first if name == "dolly" else scale.train) // BATCH * BATCH]
         for part, chosen in ((name, sets[name]), (f"{name}-few", sets[name][: scale.tried])):
             (folder / part).mkdir()
             write_rows(folder / part / "train.jsonl", chosen)
@@ -317,10 +319,12 @@ def held_out_loss(model: Path, data: Path) -> float:
     return evaluate(opened, Supervised(), samples, settled=settle(Runtime()))["nll"]
 
 
-def run_peer(bench: Bench, arm: str, data: str, adapter: str, options: dict[str, Any], skip: int) -> Run:
+def run_peer(
+    bench: Bench, arm: str, data: str, adapter: str, options: dict[str, Any], skip: int, limit: float | None = None
+) -> Run:
     """Run TRL in a process of its own, on the libraries of this one; the model stays in the folder `trl`.
 
-    Raises SystemExit with the end of what it printed.
+    Raises SystemExit with the end of what it printed, or where it took longer than `limit` seconds.
     """
     given = dict(options)
     attention = given.pop("attn_implementation", "sdpa")
@@ -339,7 +343,11 @@ def run_peer(bench: Bench, arm: str, data: str, adapter: str, options: dict[str,
     script = Path(__file__).parent / "peers" / "trl_sft.py"
     paths = os.pathsep.join(filter(None, [str(bench.trl), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, str(script), json.dumps(settings)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}, check=False)
+    environment = {**os.environ, "PYTHONPATH": paths}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise SystemExit(f"{arm}: not done after {limit:g} seconds") from None
     if done.returncode:
         raise SystemExit(f"TRL ended with status {done.returncode} ({arm}):\n{done.stderr[-2000:]}")
     told = json.loads(done.stdout.rsplit("RESULT ", 1)[1])
@@ -361,7 +369,7 @@ def pilot(bench: Bench, names: Iterable[str]) -> list[dict[str, Any]]:
     for name in names:
         row: dict[str, Any] = {"options": name}
         try:
-            run = run_peer(bench, name, "alpaca-few", "full", OPTIONS[name], 1)
+            run = run_peer(bench, name, "alpaca-few", "full", OPTIONS[name], 1, LONGEST)
         except SystemExit as error:
             row["fails"] = str(error).strip().splitlines()[-1][:160]
         else:
@@ -378,6 +386,17 @@ def best_of(tried: list[dict[str, Any]]) -> str:
     return max(usable, key=lambda row: row["supervised tokens a second"])["options"] if usable else BEST
 
 
+def ceiling(threads: int) -> dict[str, Any]:
+    """Return how many tokens a second the model's own matrix products allow, by type, where every parameter learns."""
+    import torch
+
+    from train import ceiling as measure  # transformers' Trainer: 3 s
+
+    if threads:
+        torch.set_num_threads(threads)
+    return measure(0.3)
+
+
 def speed(bench: Bench, pairs: int, best: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run both sides in alternation; return rows for people and the raw figures."""
     runs: list[Run] = []
@@ -386,23 +405,24 @@ def speed(bench: Bench, pairs: int, best: str) -> tuple[list[dict[str, Any]], di
         fields = {"adapter": {"kind": adapter, **({"rank": RANK} if adapter == "lora" else {})}}
         return alone(partial(run_ours, bench, f"ours, {adapter}", "base", "alpaca", **fields))[0][0]
 
-    def theirs(adapter: str, name: str, options: str) -> Run:
-        run = run_peer(bench, name, "alpaca", adapter, OPTIONS[options], bench.scale.skip)
+    def theirs(adapter: str) -> Run:
+        run = run_peer(bench, f"TRL, {adapter}", "alpaca", adapter, OPTIONS[best], bench.scale.skip)
         return replace(run, held_out_loss=alone(held_out_loss, bench.folder / "trl", bench.folder / "alpaca")[0])
 
     arms = {
         "ours, full": lambda: ours("full"),
-        "TRL, full": lambda: theirs("full", "TRL, full", best),
+        "TRL, full": lambda: theirs("full"),
         "ours, lora": lambda: ours("lora"),
-        "TRL, lora": lambda: theirs("lora", "TRL, lora", best),
-        "TRL, full, padded": lambda: theirs("full", "TRL, full, padded", PADDED),
+        "TRL, lora": lambda: theirs("lora"),
     }
+    roof = alone(ceiling, bench.threads)[0]
     for pair in range(pairs):
         # every other pair goes the other way round, so that a slow drift of the machine cancels
         for name in arms if pair % 2 == 0 else reversed(arms):
             runs.append(arms[name]())
             print(json.dumps({"pair": pair, **asdict(runs[-1])}), flush=True)
     of = {name: [run for run in runs if run.arm == name] for name in arms}
+    half = {"ours": of["ours, full"][0].facts["precision"] == "bfloat16", "TRL": OPTIONS[best].get("bf16", False)}
     rows: list[dict[str, Any]] = [
         {
             "what": name,
@@ -414,7 +434,11 @@ def speed(bench: Bench, pairs: int, best: str) -> tuple[list[dict[str, Any]], di
         }
         for name, some in of.items()
     ]
-    meetings = [("ours, full", "TRL, full"), ("ours, lora", "TRL, lora"), ("ours, full", "TRL, full, padded")]
+    for row in rows:
+        if row["what"].endswith("full"):
+            kind = "bfloat16" if half[row["what"].removesuffix(", full")] else "float32"
+            row["of the matrix ceiling"] = row["tokens of text a second"] / roof[kind]["tokens_per_second"]
+    meetings = [("ours, full", "TRL, full"), ("ours, lora", "TRL, lora")]
     ratios = {
         f"{mine} / {other}": median_ratio([run.speed for run in of[mine]], [run.speed for run in of[other]])
         for mine, other in meetings
@@ -429,8 +453,9 @@ def speed(bench: Bench, pairs: int, best: str) -> tuple[list[dict[str, Any]], di
     apart = max(abs(losses[mine] - losses[other]) for mine, other in meetings)
     raw = {
         "ratios": ratios,
-        "reached": min(found["low"] for name, found in ratios.items() if "padded" not in name) >= ASKED,
+        "reached": min(found["low"] for found in ratios.values()) >= ASKED,
         "largest_loss_difference": apart,
+        "ceiling": roof,
         "trl_options": {"best": best, **OPTIONS[best]},
         "runs": [asdict(run) for run in runs],
     }
@@ -472,7 +497,7 @@ def quality(bench: Bench) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     losses: dict[str, list[float]] = {"lora": [], "qlora": []}
     for seed in range(bench.scale.seeds):
         for adapter, found in losses.items():
-            fields = {"adapter": {"kind": adapter, "rank": RANK}, "limit": bench.scale.taught, "seed": seed}
+            fields = {"adapter": {"kind": adapter, "rank": RANK}, "seed": seed}
             found.append(alone(partial(run_ours, bench, adapter, "first", "alpaca", **fields))[0][0].held_out_loss)
             print(json.dumps({"seed": seed, adapter: found[-1]}), flush=True)
     apart = difference(losses["qlora"], losses["lora"])
@@ -527,6 +552,9 @@ def main() -> None:
         if "pilot" in options.parts:
             raw["pilot"] = pilot(bench, [BEST, PADDED] if options.quick else options.options)
             best = best_of(raw["pilot"])
+            for row in raw["pilot"]:
+                shown = {key: value for key, value in row.items() if key != "options"}
+                rows.append({"what": f"TRL tried: {row['options']}", **shown})
         for part, run in (
             ("speed", lambda: speed(bench, pairs, best)),
             ("memory", lambda: memory(bench)),
@@ -538,12 +566,13 @@ def main() -> None:
                 raw |= figures_
     peer_versions = next((run["facts"]["versions"] for run in raw.get("runs", []) if "versions" in run["facts"]), {})
     result = {
-        "title": "Fine-tuning on instructions, beside TRL's SFTTrainer",
+        "title": "Fine-tuning on instructions, beside TRL's SFTTrainer"
+        + ("" if set(options.parts) == set(PARTS) else f": {', '.join(options.parts)}"),
         "about": f"A 13.8 M-parameter Llama, {work['conversations']['alpaca']} conversations of Alpaca of at most {LENGTH} tokens, "
         "each once; float32 weights and AdamW states, clipping 1.0. Ours is `septet finetune` with its defaults; TRL has the "
         "fastest of the options that were tried. Memory: a 93 M-parameter Llama, two conversations a step. Quality: a base that "
         "has learned from Dolly, LoRA and QLoRA of rank 16 on Alpaca, held-out nats a token; the interval is over seeds.",
-        "command": "make bench BENCH=finetune ARGS='--trl FOLDER'",
+        "command": f"make bench BENCH=finetune ARGS='--trl FOLDER --parts {' '.join(options.parts)}'",
         "rows": rows,
         "machine": facts,
         "versions": {**versions(), **peer_versions},
@@ -552,7 +581,8 @@ def main() -> None:
         **raw,
     }
     if not options.quick:
-        write("finetune", result)
+        # parts that are run by themselves have results of their own
+        write("finetune" if set(options.parts) == set(PARTS) else f"finetune-{'-'.join(options.parts)}", result)
     print(json.dumps({"rows": rows}, indent=1))
     if raw.get("largest_loss_difference", 0.0) > AGREE:
         raise SystemExit(
