@@ -121,6 +121,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "packed, a row at a time": packed(1, 12),
     "packed, a row at a time, bfloat16": packed(1, 12, bf16=True),
     "packed, a row at a time, compiled": packed(1, 12, torch_compile=True),
+    "packed, a row at a time, bfloat16, compiled": packed(1, 12, bf16=True, torch_compile=True),
     "packed, a row at a time, eager attention": packed(1, 12, attn_implementation="eager"),
     "cut anywhere, 4 rows at once": packed(4, 3, packing_strategy="wrapped"),
 }
