@@ -53,8 +53,9 @@ PARTS = ("pilot", "speed", "memory", "quality")
 LENGTH, BATCH, RANK, ASKED = 512, 32, 16, 2.5
 LORA = {"r": RANK, "lora_alpha": 2 * RANK, "lora_dropout": 0.0, "bias": "none"}
 MAPS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-AGREE = 0.05
-"""Nats a token by which the held-out losses of both sides may differ: their steps hold other conversations, in another order."""
+AGREE = 0.2
+"""Nats a token by which the held-out losses of both sides may differ. Their steps hold other conversations, in another order, while
+the loss falls by as much in one step; that the same batches give the same weights is tests/invariant/test_trainer.py."""
 
 
 @dataclass(frozen=True)
