@@ -23,7 +23,7 @@ from septet.infer.choosing import Chooser, Pool
 from septet.infer.engine import Answer, ContextError, Engine, EngineError, Request, Scored, Stream, most_tokens
 from septet.infer.engines.remote import Remote
 from septet.infer.engines.torch import TorchEngine
-from septet.infer.in_context import InContext
+from septet.infer.askings.in_context import InContext
 from septet.infer.wording import Template, Wording, match_label, read_tags, write_tags
 
 REVIEWS = [

@@ -6,7 +6,7 @@ septet tokenizer --corpus ask-python/text --size 8000 --name words
 from __future__ import annotations
 
 import types
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 import yaml
@@ -54,7 +54,7 @@ def step_command(kind: str) -> click.Command:
 def _option(name: str, field: Any) -> click.Option:
     several = _is_tuple(field.annotation)
     families = [f for f in _parts(field.annotation) if isinstance(f, type) and issubclass(f, Component)]
-    kinds = ", ".join(registry.names(families[0].drawer)) if families else ""
+    kinds = ", ".join(kind for family in families for kind in registry.names(family.drawer))
     choices = [str(item) for part in _parts(field.annotation) if get_origin(part) is Literal for item in get_args(part)]
     told = [
         field.description or "",
@@ -84,6 +84,8 @@ def _parse(value: Any) -> Any:
 
 
 def _parts(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _parts(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType, tuple):
         return [part for item in get_args(annotation) for part in _parts(item)]
     return [annotation]
