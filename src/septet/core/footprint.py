@@ -3,7 +3,8 @@
     with watched() as most: ...
     most[0]
 
-What it is not: a profiler, nor for the memory of a GPU. What was freed before and kept by the process is not seen to be taken again.
+What it is not: a profiler, nor for the memory of a GPU. Memory that the process had kept free is
+not seen to be taken again.
 
     python -m pytest tests/core/test_footprint.py
 """

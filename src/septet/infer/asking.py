@@ -96,7 +96,9 @@ class Asking(Component):
     def unfit(self, task: str, architecture: str) -> str:
         """Return why rows of a task cannot be asked about so; empty where they can. architecture: of the model itself."""
         if task not in get_args(Task):
-            return f"rows of the task '{task}' cannot be asked about in words; those of {', '.join(get_args(Task))} can."
+            return (
+                f"rows of the task '{task}' cannot be asked about in words; those of {', '.join(get_args(Task))} can."
+            )
         if self.task not in (None, task):
             return f"it asks about rows of the task '{self.task}', and the data is of '{task}'; leave 'task' out."
         if self.engine is None and architecture not in WRITES:

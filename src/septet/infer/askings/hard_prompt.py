@@ -53,6 +53,7 @@ STARTS: dict[str, tuple[str, ...]] = {
     ),
     "text-to-text": ("Do as in the examples.", "Rewrite the input."),
     "completion": ("Go on with the text.",),
+    "chat": ("Answer the question.", "Answer in one sentence."),
 }
 """Instructions that a search begins with, beside the task's own and the user's."""
 
@@ -102,7 +103,7 @@ def share_right(values: Sequence[Any], rows: Sequence[Row]) -> float:
             return [answer["text"] for answer in row["answers"]] or [""]
         if "target" in row:
             return [row["target"], *row.get("references", ())]
-        return [row["completion"]]
+        return [row["messages"][-1]["content"] if "messages" in row else row["completion"]]
 
     found = [plain(value) in [plain(one) for one in right(row)] for value, row in zip(values, rows, strict=True)]
     return sum(found) / max(len(found), 1)
@@ -176,7 +177,9 @@ class HardPrompt(Showing):
         if not rows:
             raise SeptetError("There are no validation rows to choose a wording by.")
         if self.task is None:
-            raise SeptetError("task: it is not known what the rows are; say HardPrompt(task='classification'), or another.")
+            raise SeptetError(
+                "task: it is not known what the rows are; say HardPrompt(task='classification'), or another."
+            )
         start = InContext(**{name: getattr(self, name) for name in InContext.model_fields})
         rng = np.random.default_rng(self.seed)
         drawn = sorted(rng.permutation(len(rows))[: self.rows].tolist())

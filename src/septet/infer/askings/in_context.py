@@ -178,7 +178,9 @@ class Asker:
         embed: Embed | None,
     ) -> None:
         if method.task is None:
-            raise SeptetError("task: it is not known what the rows are; say InContext(task='classification'), or another.")
+            raise SeptetError(
+                "task: it is not known what the rows are; say InContext(task='classification'), or another."
+            )
         self.method, self.engine, self.examples, self.task = method, engine, examples, method.task
         self.wording = Wording(self.task, method.template, self._labels(labels))
         self.scores = engine is not None and self._able(engine)
@@ -189,9 +191,7 @@ class Asker:
         if method.k and not examples:
             raise SeptetError(f"k is {method.k}, and there are no examples to show; give some, or set k to 0.")
 
-    def predict(
-        self, rows: Sequence[Row], *, tell: Callable[[int, int], None] = lambda done, total: None
-    ) -> Predicted:
+    def predict(self, rows: Sequence[Row], *, tell: Callable[[int, int], None] = lambda done, total: None) -> Predicted:
         """Answer all rows. tell: called with how much is done, and of how much.
 
         Errors: DataError for a row that lacks a field, by its number; ContextError for one that does not fit; EngineError.
@@ -282,6 +282,8 @@ class Asker:
             parts += [f"{wording.ask(example)}{wording.before}{wording.answer(example)}" for example in shown]
             return self.method.template.separator.join([*parts, wording.ask(row)])
         turns: list[Message] = [{"role": "system", "content": instruction}] if instruction else []
+        if self.task == "chat":  # its rows are turns already
+            return [*turns, *(turn for example in shown for turn in example["messages"]), *row["messages"][:-1]]
         for example in shown:
             turns.append({"role": "user", "content": wording.ask(example)})
             turns.append({"role": "assistant", "content": wording.answer(example)})
