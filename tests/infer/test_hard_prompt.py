@@ -13,9 +13,9 @@ import pytest
 from tiny_chat import tiny_module, tiny_tokenizer
 
 from septet.core.errors import SeptetError
+from septet.infer.askings.hard_prompt import Candidate, HardPrompt, share_right
 from septet.infer.engine import Answer, Engine, Request, Stream
 from septet.infer.engines.torch import TorchEngine
-from septet.infer.askings.hard_prompt import Candidate, HardPrompt, share_right
 from septet.infer.wording import Template
 
 ROWS = [{"text": f"row {n}", "label": ("no", "yes")[n % 2]} for n in range(10)]

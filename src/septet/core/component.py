@@ -101,7 +101,8 @@ class OneOf:
             if registry.kind_of(kind) in registry.outside(family.drawer):
                 return family
         kinds = [name for family in families for name in registry.names(family.drawer)]
-        text = f"there is no '{kind}' among {', '.join(kinds)}.{nearest(kind, kinds)}"
+        drawers = " and ".join(f"the {family.drawer.rsplit('.', 1)[-1]}" for family in families)
+        text = f"There is no '{kind}' among {drawers}.{nearest(kind, kinds)}"
         raise PydanticCustomError("unknown_field", "{text}", {"text": text, "key": "kind"})
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
@@ -365,7 +366,12 @@ def explain(error: ValidationError) -> list[str]:
 def problems(error: ValidationError) -> list[tuple[str, str]]:
     """Return (dotted field, message) for each problem of a validation error."""
     found = []
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    for item in items:
+        if item["type"] == "too_short" and any(
+            item["loc"] == other["loc"][: len(item["loc"])] for other in items if other != item
+        ):
+            continue  # what is wrong with an item is told; that it does not count towards the length helps nobody
         path = [str(part) for part in item["loc"] if not _is_branch(str(part))]
         place, given, context = ".".join(path), item.get("input"), item.get("ctx") or {}
         if item["type"] == "unknown_field":

@@ -32,7 +32,7 @@ from septet.infer.spending import Spent
 from septet.infer.task import Predicted, Task
 from septet.infer.wording import Row
 
-__all__ = ["answer", "check", "keep", "material_of", "measure", "one_by_one", "prediction_of"]
+__all__ = ["answer", "check", "examples_size", "keep", "material_of", "measure", "one_by_one", "prediction_of"]
 
 ALONE = 20
 """Rows that are predicted one by one, for the time that one takes."""
@@ -87,7 +87,7 @@ def measure(
         "parameters": 0,
         "seconds": round(seconds, 2),
         "peak_bytes": used[0] if used else None,
-        "bytes_on_disk": len(json.dumps(content)) + _size(asker, every),
+        "bytes_on_disk": len(json.dumps(content)) + examples_size(asker, every),
         "milliseconds": milliseconds,
         **spent,
         "note": _note(every),
@@ -152,7 +152,7 @@ def _said(task: str, row: Row, one: Prediction) -> dict[str, Any]:
     return {"prediction": prediction_of(task, row, one.value), "probabilities": one.probabilities or {}}
 
 
-def _size(asker: Asker, answers: Sequence[Prediction]) -> int:
+def examples_size(asker: Asker, answers: Sequence[Prediction]) -> int:
     """Return the bytes of the examples that have to be kept: those that were shown, or all where each query chooses among them."""
     method = asker.method
     if not method.k:
