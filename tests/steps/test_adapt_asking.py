@@ -19,14 +19,17 @@ from tiny_chat import artifact, save_model, work_at
 
 from septet.cli.commands.predict import asked
 from septet.cli.steps import step_command
+from septet.core import registry
 from septet.core.errors import ComponentError, Stopped
 from septet.core.events import Message
 from septet.evals.asked import answer, material_of
+from septet.infer.asking import Asking
 from septet.infer.askings.zero_shot import ZeroShot
 from septet.infer.engines.torch import TorchEngine
 from septet.infer.task import Task
 from septet.steps.adapt import Adapt
 from septet.steps.finetune import Finetune
+from septet.train.adapter import Adapter
 
 ABOUT = {"task": "classification", "labels": ["bad", "good"]}
 SEARCH = {"kind": "hard-prompt", "evaluations": 3, "rows": 6, "edits": ["delete"]}
@@ -65,6 +68,10 @@ def climbed(inputs, tmp_path_factory):
         done = {path.name: path.stat().st_mtime_ns for path in (folder / "state").glob("*.json")}
         facts = step.run(work_at(folder), **inputs)
     return facts, folder, prompts, done
+
+
+def test_no_kind_is_both_an_adapter_and_a_way_to_ask():
+    assert not set(registry.names(Adapter.drawer)) & set(registry.names(Asking.drawer))
 
 
 def test_rungs_that_ask_cost_no_parameters_and_the_rest_is_measured(climbed):

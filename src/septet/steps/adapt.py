@@ -108,8 +108,11 @@ class Adapt(Step):
             try:
                 rate, runs = climb.climb(name, rung)
             except ContextError as error:
-                # only rungs that ask raise it, and they come first; nothing has been trained for the others yet
+                if not isinstance(rung, Asking):
+                    raise
+                # a row has no room in a prompt; rungs that ask come first, so nothing has been trained yet
                 left_out[name] = _told_left_out(work, name, error)
+                climb.count -= climb.runs_of(rung)
                 continue
             by_seed = [quality.value(quality.scores(run[part], samples)) for run in runs]
             scores = [score for run in runs for score in quality.scores(run[part], samples)]
@@ -279,7 +282,7 @@ class _Climb:
             write_json(kept, found)
             shutil.rmtree(place, ignore_errors=True)
         self.done += 1
-        self.work.progress(self.done, self.count, "runs")
+        self.work.progress(min(self.done, self.count), self.count, "runs")
         content = json.loads(kept.read_text(encoding="utf-8"))
         return {**content, **{part: [output_of(one) for one in content[part]] for part in ("held_out", "test")}}
 
