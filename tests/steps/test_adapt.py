@@ -17,7 +17,7 @@ from tiny_chat import artifact, work_at
 
 from septet.core.errors import ComponentError, DataError, Stopped
 from septet.core.events import Message
-from septet.ops.report.ladder import Rung, ladder_parts, picture_of, recommend
+from septet.ops.report.ladder import Rung, ladder_parts, picture_of, recommend, weighed
 from septet.steps.adapt import Adapt
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -135,6 +135,14 @@ def test_of_rungs_that_cannot_be_told_apart_the_smallest_is_recommended():
     advice = recommend(rungs, {"lora": apart(-0.05, -0.07, -0.03), "prompt": apart(-0.3, -0.4, -0.2)}, "accuracy")
     assert advice.name == "full"
     assert "no other rung is within a standard error" in advice.why
+
+
+def test_a_rung_that_is_no_better_than_the_commonest_answer_is_said_to_be_none():
+    advice = recommend([rung("lora", 0.5, 10)], {}, "accuracy")
+    assert weighed(advice, apart(0.2, 0.1, 0.3)) == advice
+    # a standard error of .051: .05 is within it
+    assert "the commonest, is as good" in weighed(advice, apart(0.05, -0.05, 0.15)).why
+    assert weighed(advice, apart(0.06, -0.04, 0.16)) == advice
 
 
 def asks(name: str, value: float, money: float | None = None) -> Rung:

@@ -72,8 +72,10 @@ class Quality:
     def minus_the_best(self, scores: Mapping[str, Sequence[Score]]) -> dict[str, Estimate]:
         """Return for each system its figure minus that of the best one, paired by rows."""
         best = max(scores, key=lambda name: self.value(scores[name]))
-        compare = self.scorer.compare
-        return {name: compare(own, scores[best], seed=0)[self.metric] for name, own in scores.items() if name != best}
+        return {name: self.minus(own, scores[best]) for name, own in scores.items() if name != best}
+
+    def minus(self, first: Sequence[Score], second: Sequence[Score]) -> Estimate:
+        return self.scorer.compare(first, second, seed=0)[self.metric]
 
 
 def quality_of(task: Task) -> Quality:

@@ -46,7 +46,7 @@ from septet.evals.tasks.predictions import commonest, output_of, rows_of
 from septet.infer.asking import Asking, Material
 from septet.infer.engine import ContextError
 from septet.infer.task import Task
-from septet.ops.report.ladder import Rung, draw, recommend, told
+from septet.ops.report.ladder import Rung, draw, recommend, told, weighed
 from septet.steps.finetune import Finetune
 from septet.train.adapter import Adapter
 
@@ -134,11 +134,13 @@ class Adapt(Step):
             work.log(told(ladder[-1], quality.metric))
         if not ladder:
             raise _none(left_out)
+        compared = quality.minus_the_best(verdicts)
+        advice = recommend(ladder, compared, quality.metric)
         if (plain := commonest(task, folder, labels)) is not None:
             scores = quality.scores([plain(row) for row in rows[part]], samples)
             figures += figures_of(task.kind, quality.scorer, scores, of="commonest", seed=0, note=f"{part} rows")
-        compared = quality.minus_the_best(verdicts)
-        advice = recommend(ladder, compared, quality.metric)
+            same = quality.scores([plain(row) for row in rows["held_out"]], chooses) * len(self.seeds)
+            advice = weighed(advice, quality.minus(verdicts[advice.name], same))
         figures += [
             Figure(task.kind, f"{quality.metric} minus the best", name, estimate, note="held-out rows, paired")
             for name, estimate in compared.items()

@@ -16,7 +16,7 @@ from septet.ops.progress import duration
 from septet.ops.report.charts import decimal, number, powers, size_text, ticks
 from septet.ops.report.html import Markup, join, table, tag
 
-__all__ = ["Advice", "Rung", "draw", "ladder_parts", "picture_of", "recommend", "told"]
+__all__ = ["Advice", "Rung", "draw", "ladder_parts", "picture_of", "recommend", "told", "weighed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,7 @@ def recommend(rungs: Sequence[Rung], minus_the_best: Mapping[str, Difference], m
     best = next(name for name in by if name not in minus_the_best)
     alike = [best]
     for name, found in minus_the_best.items():
-        # an interval of 95 % is 1.96 standard errors to either side
-        error = 0.0 if found.low is None or found.high is None else (found.high - found.low) / (2 * 1.96)
-        if found.value >= -error:
+        if found.value >= -_error(found):
             alike.append(name)
     chosen = min(alike, key=lambda name: (by[name].parameters, by[name].cost_per_row or 0.0, by[name].bytes_on_disk))
     rung = by[chosen]
@@ -125,6 +123,19 @@ def recommend(rungs: Sequence[Rung], minus_the_best: Mapping[str, Difference], m
         chosen,
         f"Use {chosen}: on the held-out rows it is as good as {others} (within a standard error), and smaller: {costs}.",
     )
+
+
+def _error(found: Difference) -> float:
+    """Return the standard error: an interval of 95 % is 1.96 of them to either side."""
+    return 0.0 if found.low is None or found.high is None else (found.high - found.low) / (2 * 1.96)
+
+
+def weighed(advice: Advice, minus_the_commonest: Difference) -> Advice:
+    """Return the advice, with a warning where the commonest answer is as good on the held-out rows: then none of it is any use."""
+    if minus_the_commonest.value > _error(minus_the_commonest):
+        return advice
+    plain = "But one answer for every row, the commonest, is as good (within a standard error), so no rung has found anything yet."
+    return advice._replace(why=f"{advice.why} {plain} Take more rows, another model, or other words.")
 
 
 def ladder_parts(name: str, ladder: Mapping[str, Any]) -> Markup:
