@@ -44,6 +44,7 @@ DRAWERS = {
     "septet.infer.tasks": "what a model is fine-tuned for",
     "septet.train.adapters": "what is trained of a model",
     "septet.infer.engines": "what runs a model",
+    "septet.infer.askings": "how a model is asked that is not trained",
     "septet.infer.examples": "which answered rows a prompt shows",
     "septet.retrieval.encoders": "what turns text into vectors",
     "septet.retrieval.retrievers": "how an index is searched",

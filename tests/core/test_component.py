@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from toys.shape import Shape
 from toys.shapes.square import Square
 from toys.shapes.tall_box import TallBox
 
 from septet.core import registry
 from septet.core.artifact import make_id
-from septet.core.component import hash_path
+from septet.core.component import OneOf, explain, hash_path
 from septet.core.errors import ComponentError
+from septet.infer.choosing import Chooser
 
 
 def test_the_file_system_is_the_registry():
@@ -38,6 +40,23 @@ def test_a_family_field_takes_a_kind_a_mapping_or_an_instance():
     box = Shape.parse(whole)
     assert isinstance(box, TallBox)
     assert box.area() == 3 + 1 + 1 + 4 + 9
+
+
+def test_a_field_of_two_families_is_of_the_one_that_has_the_kind():
+    either = TypeAdapter(tuple[Annotated[Shape | Chooser, OneOf()], ...])
+    whole = either.validate_python(("square", {"kind": "random", "seed": 3}, Square(side=2)))
+    assert whole == (Square(), Chooser.parse({"kind": "random", "seed": 3}), Square(side=2))
+    assert either.validate_python(either.dump_python(whole)) == whole
+    for value, message in (
+        ("sqare", "0.kind: There is no 'sqare' among the shapes and the examples. Did you mean 'square'?"),
+        ({"kind": "random", "sede": 1}, "0.sede: unknown field 'sede'. Did you mean 'seed'?"),
+        ({"kind": "square", "side": -1}, "0.side: input should be greater than 0; got -1."),
+        ({"seed": 1}, "0: 'kind' is missing; say which"),
+    ):
+        with pytest.raises(ValidationError) as caught:
+            either.validate_python((value,))
+        (told,) = explain(caught.value)
+        assert told.startswith(message)
 
 
 def test_dump_round_trips_with_the_actual_classes():

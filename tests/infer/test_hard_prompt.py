@@ -13,10 +13,9 @@ import pytest
 from tiny_chat import tiny_module, tiny_tokenizer
 
 from septet.core.errors import SeptetError
+from septet.infer.askings.hard_prompt import Candidate, HardPrompt, share_right
 from septet.infer.engine import Answer, Engine, Request, Stream
 from septet.infer.engines.torch import TorchEngine
-from septet.infer.hard_prompt import Candidate, HardPrompt, share_right
-from septet.infer.in_context import InContext
 from septet.infer.wording import Template
 
 ROWS = [{"text": f"row {n}", "label": ("no", "yes")[n % 2]} for n in range(10)]
@@ -61,10 +60,8 @@ LONG = "one two three four five six seven eight {labels}"
 
 
 def make(**fields: Any) -> HardPrompt:
-    method = InContext(task="classification", k=0, template=Template(instruction=LONG))
-    return HardPrompt.model_validate(
-        {"method": method, "evaluations": 24, "edits": ("delete", "swap"), "seed": 1, **fields}
-    )
+    own = {"task": "classification", "template": Template(instruction=LONG), "seed": 1}
+    return HardPrompt.model_validate({**own, "evaluations": 24, "edits": ("delete", "swap"), **fields})
 
 
 def test_it_finds_what_works_and_says_how_it_got_there() -> None:
@@ -147,11 +144,10 @@ def test_share_right_by_hand() -> None:
 
 def test_a_real_model_is_searched_and_paraphrases() -> None:
     with TorchEngine(tiny_module(), tiny_tokenizer(), name="tiny") as engine:
-        method = InContext(task="classification", k=0, template=Template(instruction="Label: {labels}"))
-        search = HardPrompt(method=method, evaluations=6, children=2, edits=("paraphrase", "delete", "swap"))
+        asked = {"task": "classification", "template": Template(instruction="Label: {labels}")}
+        search = HardPrompt(**asked, evaluations=6, children=2, edits=("paraphrase", "delete", "swap"))
         # the test's model has 128 tokens, too few for the starts and a long row; 'too_long' says what happens then
         rows = [{"text": "a b", "label": "no"}, {"text": "c", "label": "yes"}]
-        skipping = search.model_copy(update={"method": method.model_copy(update={"too_long": "skip"})})
-        found = skipping.search(engine, rows, labels=LABELS, writer=engine)
+        found = search.model_copy(update={"too_long": "skip"}).search(engine, rows, labels=LABELS, writer=engine)
         assert 4 <= len(found.scores) <= 6
         assert all(0.0 <= score <= 1.0 for _, score in found.scores)

@@ -18,12 +18,12 @@ from tests.infer.faulty import Reply, Seen, faulty, whole
 from tiny_chat import tiny_module, tiny_tokenizer
 
 from septet.core.errors import SeptetError
+from septet.infer.askings.in_context import InContext
 from septet.infer.calibration import calibrate, probabilities
 from septet.infer.choosing import Chooser, Pool
 from septet.infer.engine import Answer, ContextError, Engine, EngineError, Request, Scored, Stream, most_tokens
 from septet.infer.engines.remote import Remote
 from septet.infer.engines.torch import TorchEngine
-from septet.infer.in_context import InContext
 from septet.infer.wording import Template, Wording, match_label, read_tags, write_tags
 
 REVIEWS = [

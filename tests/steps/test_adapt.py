@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 from tests.steps.test_finetune_tasks import dataset, rows
@@ -16,9 +17,10 @@ from tiny_chat import artifact, work_at
 
 from septet.core.errors import ComponentError, DataError, Stopped
 from septet.core.events import Message
-from septet.ops.report.ladder import Rung, recommend
+from septet.ops.report.ladder import Rung, ladder_parts, picture_of, recommend, weighed
 from septet.steps.adapt import Adapt
 
+SVG = "{http://www.w3.org/2000/svg}"
 ABOUT = {"task": "classification", "labels": ["a", "b", "c"]}
 FIELDS = {"model": "$base", "data": "$rows", "rungs": ["lora", "full"], "epochs": 12, "rates": [0.001, 1.0]}
 
@@ -133,3 +135,68 @@ def test_of_rungs_that_cannot_be_told_apart_the_smallest_is_recommended():
     advice = recommend(rungs, {"lora": apart(-0.05, -0.07, -0.03), "prompt": apart(-0.3, -0.4, -0.2)}, "accuracy")
     assert advice.name == "full"
     assert "no other rung is within a standard error" in advice.why
+
+
+def test_a_rung_that_is_no_better_than_the_commonest_answer_is_said_to_be_none():
+    advice = recommend([rung("lora", 0.5, 10)], {}, "accuracy")
+    assert weighed(advice, apart(0.2, 0.1, 0.3)) == advice
+    # a standard error of .051: .05 is within it
+    assert "the commonest, is as good" in weighed(advice, apart(0.05, -0.05, 0.15)).why
+    assert weighed(advice, apart(0.06, -0.04, 0.16)) == advice
+
+
+def asks(name: str, value: float, money: float | None = None) -> Rung:
+    tokens = None if money is None else 1000
+    plain = replace(rung(name, value, 0), learning_rate=None, milliseconds=None, bytes_on_disk=300)
+    return replace(plain, tokens=tokens, tokens_per_row=tokens, cost=money, cost_per_row=money)
+
+
+def test_rungs_in_which_nothing_learns_have_a_place_in_the_picture():
+    rungs = [asks("zero-shot", 0.5), asks("in-context", 0.6), rung("lora", 0.7, 10_000), rung("full", 0.8, 1_000_000)]
+    picture = ElementTree.fromstring(str(picture_of(rungs, metric="accuracy", recommended="lora")))
+    texts = {text.text: float(text.get("x", 0)) for text in picture.iter(f"{SVG}text")}
+    dots = {dot[0].text.split(":")[0]: float(dot.get("cx", 0)) for dot in picture.iter(f"{SVG}circle")}
+    assert {"none", "10,000", "100,000", "1,000,000"} <= set(texts)
+    assert not {"1", "10", "100"} & set(texts), "there is no scale between nought and the first"
+    assert dots["zero-shot"] == texts["none"]
+    assert 64 < dots["in-context"] < dots["zero-shot"] < dots["lora"] == texts["10,000"] < dots["full"]
+    alone = ElementTree.fromstring(str(picture_of(rungs[:1], metric="accuracy", recommended="zero-shot")))
+    assert [text.text for text in alone.iter(f"{SVG}text")].count("none") == 1
+
+
+def test_of_rungs_without_training_the_one_that_costs_no_money_is_recommended():
+    same = apart(0.0, -0.1, 0.1)
+    rungs = [asks("far", 0.9, 2e-3), asks("near", 0.9), rung("lora", 0.9, 10)]
+    advice = recommend(rungs, {"near": same, "lora": same}, "accuracy")
+    assert advice.name == "near"
+    assert "nothing is trained and 300 B are kept" in advice.why
+    advice = recommend([rungs[0], rungs[2]], {"lora": same}, "accuracy")
+    assert advice.name == "far"
+    assert "but a thousand rows cost 2.00" in advice.why
+
+
+def test_the_report_tells_money_reasons_and_the_command():
+    rungs = [asks("far", 0.9, 2e-3), rung("lora", 0.9, 10)]
+    about = {
+        "metric": "accuracy",
+        "rows": 9,
+        "part": "test",
+        "recommended": "lora",
+        "why": "Use lora.",
+        "rungs": [r.to_json() for r in rungs],
+    }
+    page = str(
+        ladder_parts(
+            "ladder", {**about, "left_out": {"near": "it writes nothing."}, "commands": {"lora": "septet finetune"}}
+        )
+    )
+    assert "a thousand rows" in page
+    assert "near was left out: it writes nothing." in page
+    assert "<pre><code>septet finetune</code></pre>" in page
+    # a ladder of before there were rungs that ask
+    old = {
+        key: value
+        for key, value in rung("lora", 0.9, 10).to_json().items()
+        if key not in ("tokens", "cost", "tokens_per_row", "cost_per_row", "note")
+    }
+    assert "a thousand rows" not in str(ladder_parts("ladder", {**about, "rungs": [old]}))

@@ -15,7 +15,9 @@ from tests.conftest import child_environment
 
 import septet as package
 from septet.cli.main import COMMANDS, STEPS
+from septet.cli.steps import _step_of
 from septet.core import registry
+from septet.core.errors import RecipeError
 
 GLOBAL = ["--help", "--home", "--json", "--offline", "--verbose", "--version"]
 EXPECTED = """
@@ -98,6 +100,26 @@ def test_errors_for_people_are_short_and_leave_with_2(args, message, septet, tmp
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_step_command_with_a_recipe_makes_its_step_of_that_kind(septet, tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    corpus = "{kind: corpus, source: {kind: jsonl, path: a.jsonl}"
+    path = tmp_path / "x.yaml"
+    path.write_text(f"name: x\nsteps:\n  text: {corpus}}}\n  more: {corpus}, filters: [exact-dedup]}}\n")
+    done = septet("--json", "corpus", path, "--name", "more", "--filters", "docstrings")
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout[done.stdout.index("\n{\n") :])
+    assert [one["kind"] for one in made["step"]["filters"]] == ["docstrings"], "an option changes the recipe's step"
+    assert _step_of(path, "corpus", "more") == "more"
+    for kind, name, message in (
+        ("corpus", None, "the recipe has 2: text, more. Say which with --name"),
+        ("corpus", "mor", "has no step 'mor' of the kind 'corpus'. Did you mean 'more'?"),
+        ("adapt", None, "x.yaml: the kind 'adapt' is asked for, and the recipe has no step of it"),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            _step_of(path, kind, name)
+        assert message in str(caught.value)
 
 
 def test_errors_as_json(septet):

@@ -19,7 +19,7 @@ import re
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError, core_schema
@@ -35,6 +35,7 @@ __all__ = [
     "IndexRef",
     "InputPath",
     "ModelRef",
+    "OneOf",
     "PackedRef",
     "PairsRef",
     "RecogniserRef",
@@ -76,6 +77,37 @@ class Takes:
 
     def _check(self, value: str) -> Ref:
         return Ref(value, self.kinds)
+
+
+class OneOf:
+    """Marks a field as a component of one of several families, which the kind tells: `Annotated[Adapter | Asking, OneOf()]`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        families: tuple[type[Component], ...] = get_args(source)
+        return core_schema.with_info_plain_validator_function(
+            lambda value, info: self._family(value, families)._build(value, info.context),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.dump()),
+        )
+
+    def _family(self, value: Any, families: tuple[type[Component], ...]) -> type[Component]:
+        kind = value.get("kind") if isinstance(value, Mapping) else value
+        for family in families:
+            known = isinstance(kind, str) and registry.kind_of(kind) in registry.names(family.drawer)
+            if known or isinstance(value, family):
+                return family
+        if not isinstance(kind, str):
+            return families[0]
+        for family in families:
+            if registry.kind_of(kind) in registry.outside(family.drawer):
+                return family
+        kinds = [name for family in families for name in registry.names(family.drawer)]
+        drawers = " and ".join(f"the {family.drawer.rsplit('.', 1)[-1]}" for family in families)
+        text = f"There is no '{kind}' among {drawers}.{nearest(kind, kinds)}"
+        raise PydanticCustomError("unknown_field", "{text}", {"text": text, "key": "kind"})
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        # a plain validator has no schema of its own; the families' drawers say what may stand there
+        return {"type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"]}
 
 
 CorpusRef = Annotated[Ref, Takes("corpus")]
@@ -334,7 +366,12 @@ def explain(error: ValidationError) -> list[str]:
 def problems(error: ValidationError) -> list[tuple[str, str]]:
     """Return (dotted field, message) for each problem of a validation error."""
     found = []
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    for item in items:
+        if item["type"] == "too_short" and any(
+            item["loc"] == other["loc"][: len(item["loc"])] for other in items if other != item
+        ):
+            continue  # what is wrong with an item is told; that it does not count towards the length helps nobody
         path = [str(part) for part in item["loc"] if not _is_branch(str(part))]
         place, given, context = ".".join(path), item.get("input"), item.get("ctx") or {}
         if item["type"] == "unknown_field":

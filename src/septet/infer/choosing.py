@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from septet.core.extras import need
 
 __all__ = ["Chooser", "Embed", "Pool"]
 
+T = TypeVar("T")
 Embed = Callable[[Sequence[str]], np.ndarray]
 """Vectors [N, D] for texts, of any length."""
 
@@ -39,9 +40,16 @@ class Pool:
         assert labels is None or len(labels) == len(texts)
         self.texts, self.labels = list(texts), None if labels is None else list(labels)
         self._embed = embed
+        self._known: dict[Any, Any] = {}
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def once(self, name: Any, find: Callable[[], T]) -> T:
+        """Return what was found under this name, or find it now: what is the same for every query."""
+        if name not in self._known:
+            self._known[name] = find()
+        return self._known[name]
 
     @cached_property
     def _encode(self) -> Callable[[Sequence[str]], Any]:

@@ -21,12 +21,15 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from septet.core.component import Component
 from septet.core.errors import SeptetError
+
+if TYPE_CHECKING:  # it counts what is defined here
+    from septet.infer.spending import Spent
 
 __all__ = [
     "Answer",
@@ -296,6 +299,13 @@ class Engine(ABC):
     context: int = 0
     """The longest sequence, prompt and answer together, in tokens."""
     name: str = ""
+    reads_apart: bool = False
+    """Whether an answer has a context of its own (encoder-decoders), so that a prompt need leave no room for it."""
+
+    @property
+    def spent(self) -> Spent | None:
+        """What asking has used so far, in tokens and money; None where the engine does not count."""
+        return None
 
     @abstractmethod
     def submit(self, request: Request) -> Stream:
@@ -358,6 +368,8 @@ class Backend(Component):
     """A way to run a model: fields say how, `open` gives the engine."""
 
     drawer: ClassVar[str] = "septet.infer.engines"
+    local: ClassVar[bool] = True
+    """Whether it runs the model of a folder; False where the model is elsewhere, and the weights are not on this machine."""
 
     @abstractmethod
     def open(self, folder: str | Path | None = None, *, device: str = "auto") -> Engine:

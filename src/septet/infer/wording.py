@@ -8,6 +8,7 @@ rows are those of a dataset:
     question-answering   {"question", "context", "answers"}; no answer is written as `unanswerable`
     text-to-text         {"source", "target"}
     completion           {"prompt", "completion"}
+    chat                 {"messages"}, the last by the assistant; as one text, each turn is a line with its role
 
 What it is not: a chat template; that belongs to the model.
 
@@ -29,7 +30,7 @@ from septet.core.errors import DataError, SeptetError, nearest
 __all__ = ["Row", "Task", "Template", "Wording", "match_label", "read_tags", "write_tags"]
 
 Row = Mapping[str, Any]
-Task = Literal["classification", "tagging", "question-answering", "text-to-text", "completion"]
+Task = Literal["classification", "tagging", "question-answering", "text-to-text", "completion", "chat"]
 
 UNANSWERABLE, NOTHING = "unanswerable", "none"
 
@@ -85,6 +86,7 @@ DEFAULTS: dict[str, _Defaults] = {
         "Write the output for each input.", "Input: {source}\nOutput:", ("source",), ("\n\n", "\nInput:")
     ),
     "completion": _Defaults("", "{prompt}", ("prompt",), (), before=""),
+    "chat": _Defaults("", "", ("messages",), ("\nUser:",)),
 }
 
 
@@ -125,10 +127,11 @@ class Wording:
             "tagging": "tags",
             "question-answering": "answers",
             "text-to-text": "target",
+            "chat": "messages",
         }
         wanted = [*self._own.fields, *([fields.get(self.task, "completion")] if answered else [])]
         for field in wanted:
-            expected = list if field in ("words", "tags", "answers") else str
+            expected = list if field in ("words", "tags", "answers", "messages") else str
             if not isinstance(row.get(field), expected):
                 raise DataError(
                     f"'{field}' is missing or no {'text' if expected is str else 'list'}.", row=number, file="rows"
@@ -144,11 +147,16 @@ class Wording:
         """Return the text by which rows are compared."""
         if self.task == "tagging":
             return " ".join(row["words"])
+        if self.task == "chat":
+            return "\n".join(turn["content"] for turn in row["messages"][:-1])
         text = row[self._own.fields[0]]
         return f"{text}\n{row['pair']}" if row.get("pair") is not None else text
 
     def ask(self, row: Row) -> str:
         """Return the row as it is asked."""
+        if self.task == "chat" and not self.template.row:
+            turns = [f"{turn['role'].capitalize()}: {turn['content']}" for turn in row["messages"][:-1]]
+            return "\n".join([*turns, "Assistant:"])
         paired = self.task == "classification" and row.get("pair") is not None
         given, own = (self.template.pair_row, self._own.pair_row) if paired else (self.template.row, self._own.row)
         template = own if given is None else given
@@ -174,6 +182,8 @@ class Wording:
             return write_tags(row["words"], row["tags"], self.words)
         if self.task == "question-answering":
             return row["answers"][0]["text"] if row["answers"] else UNANSWERABLE
+        if self.task == "chat":
+            return row["messages"][-1]["content"]
         return row["target" if self.task == "text-to-text" else "completion"]
 
     def read(self, text: str, row: Row) -> tuple[Any, bool]:
@@ -189,7 +199,7 @@ class Wording:
         if self.task == "question-answering":
             text = text.strip()
             return ("" if _plain(text) == UNANSWERABLE else text), True
-        return (text.strip() if self.task == "text-to-text" else text), True
+        return (text if self.task == "completion" else text.strip()), True
 
 
 def _plain(text: str) -> str:

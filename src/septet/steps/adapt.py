@@ -1,73 +1,56 @@
 """adapt: climbs the ladder of adaptations over one task and model, and says which to use.
 
-Every rung is an adapter (full, lora, prompt, ...) that is trained for each seed by `finetune` itself and judged on rows that were
-never trained on. Learning rates are chosen on held-out rows with the first seed; the test rows are looked at with the rate chosen.
-Beside the rungs stands the commonest answer. What each costs is measured in the same runs: parameters that learn, time, memory,
-size on disk, milliseconds for one row.
+A rung is an adapter (full, lora, prompt, ...) that is trained for each seed by `finetune` itself, or a way to ask without training
+(zero-shot, in-context, hard-prompt) of the model, or of another that an `engine` reaches. Each is judged on rows that it was not
+made with. Learning rates are chosen on held-out rows with the first seed; wordings and examples come from training rows; the test
+rows are looked at last. Beside the rungs stands the commonest answer. What each costs is measured in the same runs: parameters that
+learn, time, memory, size on disk, milliseconds for one row, and where an engine counts them, tokens and money.
 
-The recommendation: of the rungs within one standard error of the best on the held-out rows, the one with the fewest parameters.
+Rungs that ask come first: they are quick, and an address that does not answer is known before anything is trained.
+
+The recommendation: of the rungs within one standard error of the best on the held-out rows, the one with the fewest parameters,
+with the command that makes or uses it.
 
 Writes `report.json` (figures with intervals over rows; seeds are pooled, and their spread is told), `ladder.json` (a row for each
-rung) and `ladder.svg`. A run that was stopped goes on with the rung where it was.
+rung), `ladder.svg`, and `asked/RUNG.json` for `septet predict`. A run that was stopped goes on with the rung where it was.
 
 What it is not: a search over everything. Rates and rungs are those that are named.
 
-    septet adapt --model base --data reviews --rungs full --rungs lora --rungs prompt
+    septet adapt --model base --data reviews --rungs zero-shot --rungs lora --rungs full
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
+import shlex
 import shutil
 import statistics
-import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from septet.core.artifact import Artifact, Fact, write_json
-from septet.core.component import DatasetRef, ModelRef
-from septet.core.errors import ComponentError, DataError
+from septet.core.component import Component, DatasetRef, ModelRef, OneOf
+from septet.core.errors import ComponentError, DataError, SeptetError
 from septet.core.events import Event, Progress
+from septet.core.footprint import watched
 from septet.core.step import Step, Work
-from septet.evals.sample import Output, Score
-from septet.evals.scorer import Scorer
-from septet.evals.scorers.accuracy import Accuracy
-from septet.evals.scorers.bleu import Bleu
-from septet.evals.scorers.chrf import Chrf
-from septet.evals.scorers.entity_f1 import EntityF1
-from septet.evals.scorers.f1 import F1
-from septet.evals.scorers.regression import Regression
-from septet.evals.scorers.rouge import Rouge
-from septet.evals.scorers.squad import Squad
-from septet.evals.stats import Estimate
+from septet.evals.asked import ALONE, check, keep, material_of, measure, one_by_one
+from septet.evals.quality import Quality, quality_of
+from septet.evals.sample import Score
 from septet.evals.task import Figure, figures_of, judge_all
-from septet.evals.tasks.predictions import commonest, output_of, rows_of, sample_of
+from septet.evals.tasks.predictions import commonest, output_of, rows_of
+from septet.infer.asking import Asking, Material
+from septet.infer.engine import ContextError
 from septet.infer.task import Task
-from septet.ops.report.ladder import Rung, draw, recommend, told
+from septet.ops.report.ladder import Rung, draw, recommend, told, weighed
 from septet.steps.finetune import Finetune
 from septet.train.adapter import Adapter
 
 __all__ = ["Adapt"]
-
-METRICS: dict[str, tuple[Scorer, str]] = {
-    "label": (Accuracy(), "accuracy"),
-    "labels": (F1(), "f1_micro"),
-    "value": (Regression(), "spearman"),
-    "tags": (EntityF1(), "entity_f1"),
-    "span": (Squad(), "f1"),
-    "text": (Chrf(), "chrf"),
-}
-"""By what a task gives: the scorer, and its figure."""
-MORE: dict[str, tuple[Scorer, ...]] = {"label": (F1(),), "text": (Bleu(), Rouge())}
-ALONE = 20
-"""Rows that are predicted one by one, for the time that one takes."""
 
 
 class Adapt(Step):
@@ -81,18 +64,18 @@ class Adapt(Step):
     """Rows of the task."""
     task: Task | None = None
     """What is learned, where its settings matter; none: the task of the data."""
-    rungs: tuple[Adapter, ...] = Field(
+    rungs: tuple[Annotated[Adapter | Asking, OneOf()], ...] = Field(
         default_factory=lambda: tuple(Adapter.parse(kind) for kind in ("last-layers", "lora", "full")), min_length=1
     )
-    """The adapters to compare."""
+    """What is compared: adapters, which are trained, and ways to ask without training."""
     seeds: tuple[int, ...] = Field(default=(0, 1), min_length=1)
-    """Each rung is trained once for each."""
+    """Each rung is made once for each; one that draws nothing, such as zero-shot, once."""
     rates: tuple[float, ...] = Field(default=(1.0,), min_length=1)
     """Multiples of each adapter's own learning rate to try; the best on held-out rows is taken."""
     epochs: float = Field(default=3.0, gt=0)
     """How often each row is seen."""
     limit: int | None = Field(default=None, ge=1)
-    """At most so many training rows; none: all."""
+    """At most so many training rows, for adapters, examples and searches; none: all."""
     judged: int = Field(default=2000, ge=1)
     """At most so many held-out and test rows are judged."""
     batch_size: int = Field(default=16, ge=1)
@@ -101,113 +84,121 @@ class Adapt(Step):
     """Longer rows are cut at their end; none: the model's context."""
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
-        """Errors: those of `finetune`; DataError without held-out rows."""
+        """Errors: those of `finetune` and of the engines that are asked; DataError without held-out rows."""
         folder = inputs["data"].path
         task, labels = Task.of_data(folder)
         task = self.task or task
-        if task.gives not in METRICS:
-            raise ComponentError(f"the task '{task.kind}' has no figure by which rungs could be compared.")
-        scorer, metric = METRICS[task.gives]
+        quality = quality_of(task)
         rows = {part: rows_of(folder / f"{part}.jsonl", limit=self.judged, seed=0) for part in ("held_out", "test")}
         if not rows["held_out"]:
             raise DataError(
                 "the ladder needs held-out rows, on which rates are chosen.", file=folder / "held_out.jsonl"
             )
-        names, left_out = self._possible(task, labels, inputs, work)
-        tries = len(self.rates) if len(self.rates) > 1 else 0
-        count = len(names) * (len(self.seeds) + max(0, tries - 1))
-        climb = _Climb(self, work, inputs, task, rows, count)
+        climb = _Climb(self, work, inputs, task, labels, rows, quality)
+        names, left_out = climb.possible()
+        climb.count = sum(climb.runs_of(rung) for rung in names.values())
         part = "test" if rows["test"] else "held_out"
-        samples = [replace(sample_of(task, row), group=str(row["id"])) for row in rows[part]]
-        chooses = [replace(sample_of(task, row), group=str(row["id"])) for row in rows["held_out"]]
+        samples, chooses = quality.samples(rows[part]), quality.samples(rows["held_out"])
         figures: list[Figure] = []
         ladder: list[Rung] = []
         verdicts: dict[str, list[Score]] = {}
-
-        def judged(outputs: Sequence[Output], against: list[Any]) -> list[Score]:
-            return judge_all(scorer, against, list(outputs))
-
+        commands: dict[str, str] = {}
+        asked: dict[str, str] = {}
         for name, rung in names.items():
-            rate, runs = self._climb(climb, name, rung, lambda out: _value(scorer, judged(out, chooses), metric))
-            scores = [score for run in runs for score in judged(run[part], samples)]
-            by_seed = [_value(scorer, judged(run[part], samples), metric) for run in runs]
-            verdicts[name] = [score for run in runs for score in judged(run["held_out"], chooses)]
-            found = figures_of(
-                task.kind, scorer, scores, of=name, seed=0, note=f"{part} rows, {len(runs)} seeds pooled"
-            )
-            for other in MORE.get(task.gives, ()):
+            try:
+                rate, runs = climb.climb(name, rung)
+            except ContextError as error:
+                if not isinstance(rung, Asking):
+                    raise
+                # a row has no room in a prompt; rungs that ask come first, so nothing has been trained yet
+                left_out[name] = _told_left_out(work, name, error)
+                climb.count -= climb.runs_of(rung)
+                continue
+            by_seed = [quality.value(quality.scores(run[part], samples)) for run in runs]
+            scores = [score for run in runs for score in quality.scores(run[part], samples)]
+            # a rung that draws nothing stands for every seed, so that rungs are paired
+            every = runs * (len(self.seeds) // len(runs))
+            verdicts[name] = [score for run in every for score in quality.scores(run["held_out"], chooses)]
+            note = f"{part} rows, {len(runs)} seeds pooled" if len(runs) > 1 else f"{part} rows"
+            found = figures_of(task.kind, quality.scorer, scores, of=name, seed=0, note=note)
+            for other in quality.more:
                 pooled = [score for run in runs for score in judge_all(other, samples, list(run[part]))]
-                found += figures_of(
-                    task.kind, other, pooled, of=name, seed=0, note=f"{part} rows, {len(runs)} seeds pooled"
-                )
+                found += figures_of(task.kind, other, pooled, of=name, seed=0, note=note)
             figures += found
-            main = next(figure.estimate for figure in found if figure.metric == metric)
+            main = next(figure.estimate for figure in found if figure.metric == quality.metric)
             ladder.append(Rung(name, main.value, main.low, main.high, by_seed, rate, **_costs(runs)))
-            work.log(told(ladder[-1], metric))
+            commands[name] = self._command(name, rung, rate, inputs, work)
+            if isinstance(rung, Asking):
+                asked[name] = f"asked/{_place(name)}.json"
+                keep(work.out / asked[name], runs[0]["asking"], task, labels, limit=self.limit)
+            work.log(told(ladder[-1], quality.metric))
+        if not ladder:
+            raise _none(left_out)
+        compared = quality.minus_the_best(verdicts)
+        advice = recommend(ladder, compared, quality.metric)
         if (plain := commonest(task, folder, labels)) is not None:
-            scores = judged([plain(row) for row in rows[part]], samples)
-            figures += figures_of(task.kind, scorer, scores, of="commonest", seed=0, note=f"{part} rows")
-        compared = _against_the_best(scorer, metric, verdicts)
-        advice = recommend(ladder, compared, metric)
+            scores = quality.scores([plain(row) for row in rows[part]], samples)
+            figures += figures_of(task.kind, quality.scorer, scores, of="commonest", seed=0, note=f"{part} rows")
+            same = quality.scores([plain(row) for row in rows["held_out"]], chooses) * len(self.seeds)
+            advice = weighed(advice, quality.minus(verdicts[advice.name], same))
         figures += [
-            Figure(task.kind, f"{metric} minus the best", name, estimate, note="held-out rows, paired")
+            Figure(task.kind, f"{quality.metric} minus the best", name, estimate, note="held-out rows, paired")
             for name, estimate in compared.items()
         ]
         write_json(work.out / "report.json", [figure.to_json() for figure in figures])
         content = {
             "task": task.kind,
-            "metric": metric,
+            "metric": quality.metric,
             "part": part,
             "rows": len(samples),
             "rungs": [r.to_json() for r in ladder],
-        }
-        write_json(
-            work.out / "ladder.json", {**content, "recommended": advice.name, "why": advice.why, "left_out": left_out}
-        )
-        (work.out / "ladder.svg").write_text(draw(ladder, metric=metric, recommended=advice.name), encoding="utf-8")
-        work.log(advice.why)
-        return {
-            "task": task.kind,
-            "metric": metric,
-            "judged_on": part,
-            "judged_rows": len(samples),
-            **{f"{metric} of {rung.name}": round(rung.value, 4) for rung in ladder},
             "recommended": advice.name,
             "why": advice.why,
+            "left_out": left_out,
+            "commands": commands,
+            "asked": asked,
+        }
+        write_json(work.out / "ladder.json", content)
+        picture = draw(ladder, metric=quality.metric, recommended=advice.name)
+        (work.out / "ladder.svg").write_text(picture, encoding="utf-8")
+        work.log(f"{advice.why} To use it: {commands[advice.name]}")
+        return {
+            "task": task.kind,
+            "metric": quality.metric,
+            "judged_on": part,
+            "judged_rows": len(samples),
+            **{f"{quality.metric} of {rung.name}": round(rung.value, 4) for rung in ladder},
+            "recommended": advice.name,
+            "why": advice.why,
+            "command": commands[advice.name],
         }
 
-    def _possible(
-        self, task: Task, labels: Sequence[str], inputs: dict[str, Artifact], work: Work
-    ) -> tuple[dict[str, Adapter], dict[str, str]]:
-        """Return the rungs that the model has a place for, and why the others are left out: known before the first is trained."""
-        possible, left_out = {}, {}
-        for name, rung in _names(self.rungs).items():
-            model = task.open(inputs["model"].path, labels=labels, device="cpu")
-            try:
-                rung.attach(model, seed=0)
-            except ComponentError as error:
-                left_out[name] = str(error)
-                work.log(f"{name} is left out: {error}")
-            else:
-                possible[name] = rung
-        if not possible:
-            raise ComponentError(f"This model has a place for none of the rungs. {next(iter(left_out.values()))}")
-        return possible, left_out
-
-    def _climb(self, climb: _Climb, name: str, rung: Adapter, judge: Any) -> tuple[float, list[dict[str, Any]]]:
-        """Return the rate that was chosen, and a run for each seed."""
-        best, first = self.rates[0], None
-        if len(self.rates) > 1:
-            tried = {factor: climb.run(name, rung, factor, self.seeds[0]) for factor in self.rates}
-            best = max(tried, key=lambda factor: judge(tried[factor]["held_out"]))
-            first = tried[best]
-        runs = [first] if first is not None else []
-        runs += [climb.run(name, rung, best, seed) for seed in self.seeds[len(runs) :]]
-        return runs[0]["learning_rate"], runs
+    def _command(
+        self, name: str, rung: Adapter | Asking, rate: float | None, inputs: Mapping[str, Artifact], work: Work
+    ) -> str:
+        """Return the command that makes what was judged here with the first seed, or asks in the same way."""
+        if isinstance(rung, Asking):
+            return shlex.join(["septet", "predict", work.step, "--rung", name, "TEXT"])
+        changed = _changed(rung)
+        options = {
+            "model": inputs["model"].id if self.model.startswith("$") else str(self.model),
+            "data": inputs["data"].id if self.data.startswith("$") else str(self.data),
+            "task": None if self.task is None else json.dumps(self.task.dump()),
+            "adapter": json.dumps({"kind": rung.kind, **changed}) if changed else rung.kind,
+            "epochs": f"{self.epochs:g}",
+            "limit": self.limit,
+            "learning-rate": rate,
+            "batch-size": self.batch_size,
+            "max-tokens": self.max_tokens,
+            "seed": self.seeds[0],
+            "name": f"{work.step}-{rung.kind}",
+        }
+        words = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
+        return shlex.join(["septet", "finetune", *words])
 
 
 class _Climb:
-    """Trains rungs and predicts, and keeps on disk what is done."""
+    """Makes rungs and has them predict, and keeps on disk what is done."""
 
     def __init__(
         self,
@@ -215,34 +206,103 @@ class _Climb:
         work: Work,
         inputs: dict[str, Artifact],
         task: Task,
+        labels: Sequence[str],
         rows: dict[str, list[dict[str, Any]]],
-        count: int,
+        quality: Quality,
     ) -> None:
-        self.step, self.work, self.inputs, self.task, self.rows = step, work, inputs, task, rows
-        self.count, self.done = count, 0
+        self.step, self.work, self.inputs, self.task, self.labels = step, work, inputs, task, labels
+        self.rows, self.quality = rows, quality
+        self.count, self.done = 0, 0
 
-    def run(self, name: str, rung: Adapter, factor: float, seed: int) -> dict[str, Any]:
+    # -- before anything is made ------------------------------------------------------------------------------------
+
+    def possible(self) -> tuple[dict[str, Adapter | Asking], dict[str, str]]:
+        """Return the rungs that can be, those that ask first, and why the others are left out."""
+        named = _names(self.step.rungs)
+        possible: dict[str, Adapter | Asking] = {}
+        left_out: dict[str, str] = {}
+        for name in sorted(named, key=lambda name: not isinstance(named[name], Asking)):
+            rung = named[name]
+            try:
+                self._try_asking(rung) if isinstance(rung, Asking) else self._try_training(rung)
+            except SeptetError as error:
+                if isinstance(rung, Adapter) and not isinstance(error, ComponentError):
+                    raise
+                left_out[name] = _told_left_out(self.work, name, error)
+            else:
+                possible[name] = rung
+        if not possible:
+            raise _none(left_out)
+        return possible, left_out
+
+    def _try_training(self, rung: Adapter) -> None:
+        rung.attach(self.task.open(self.inputs["model"].path, labels=self.labels, device="cpu"), seed=0)
+
+    def _try_asking(self, rung: Asking) -> None:
+        from septet.nn.architecture import architecture_of  # torch, 1.5 s
+        from septet.nn.load import open_config
+
+        model = self.inputs["model"].path
+        architecture = architecture_of(open_config(model))
+        check(rung, model, self._material(0), architecture=architecture, row=self.rows["held_out"][0], device="cpu")
+
+    def _material(self, seed: int, **more: Any) -> Material:
+        known = material_of(self.task, self.inputs["data"].path, self.labels, limit=self.step.limit)
+        return replace(known, seed=seed, metric=self.quality, **more)
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def runs_of(self, rung: Adapter | Asking) -> int:
+        """Return how many runs a rung takes."""
+        seeds = len(self.step.seeds)
+        if isinstance(rung, Asking):
+            return seeds if rung.draws else 1
+        return seeds + len(self.step.rates) - 1
+
+    def climb(self, name: str, rung: Adapter | Asking) -> tuple[float | None, list[dict[str, Any]]]:
+        """Return the rate that was chosen, and a run for each seed; one where all are the same."""
+        rates, seeds = self.step.rates, self.step.seeds
+        if isinstance(rung, Asking):
+            return None, [self.run(name, rung, 1.0, seed) for seed in seeds[: self.runs_of(rung)]]
+        best, runs = rates[0], []
+        if len(rates) > 1:
+            chooses = self.quality.samples(self.rows["held_out"])
+            tried = {factor: self.run(name, rung, factor, seeds[0]) for factor in rates}
+            best = max(tried, key=lambda f: self.quality.value(self.quality.scores(tried[f]["held_out"], chooses)))
+            runs = [tried[best]]
+        runs += [self.run(name, rung, best, seed) for seed in seeds[len(runs) :]]
+        return runs[0]["learning_rate"], runs
+
+    def run(self, name: str, rung: Adapter | Asking, factor: float, seed: int) -> dict[str, Any]:
         """Return what a run found: predictions by part, and its costs."""
-        place = self.work.state / f"{name}-{factor:g}-{seed}".replace("/", "-")
-        kept = place.with_suffix(".json")
+        place = self.work.state / _place(f"{name}-{factor:g}-{seed}")
+        kept = place.with_name(f"{place.name}.json")
         if not kept.is_file():
-            content = self._measure(place, rung, factor, seed)
-            write_json(kept, content)
+            place.mkdir(parents=True, exist_ok=True)
+            work = replace(self.work, out=place / "out", state=place / "state", emit=self._tell)
+            found = self._ask(work, rung, seed) if isinstance(rung, Asking) else self._train(work, rung, factor, seed)
+            write_json(kept, found)
             shutil.rmtree(place, ignore_errors=True)
         self.done += 1
-        self.work.progress(self.done, self.count, "runs")
+        self.work.progress(min(self.done, self.count), self.count, "runs")
         content = json.loads(kept.read_text(encoding="utf-8"))
         return {**content, **{part: [output_of(one) for one in content[part]] for part in ("held_out", "test")}}
 
-    def _measure(self, place: Path, rung: Adapter, factor: float, seed: int) -> dict[str, Any]:
+    def _ask(self, work: Work, rung: Asking, seed: int) -> dict[str, Any]:
+        def tell(done: int, total: int) -> None:
+            work.progress(done, total, "rows")
+
+        material = self._material(seed, folder=work.state, tell=tell)
+        return measure(rung, self.inputs["model"].path, material, self.rows, device=work.runtime.device)
+
+    def _train(self, work: Work, rung: Adapter, factor: float, seed: int) -> dict[str, Any]:
         step = self.step
-        work = replace(self.work, out=place / "out", state=place / "state", emit=self._tell)
         for folder in (work.out, work.state):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
         fields = {"model": "$model", "data": "$data", "task": self.task, "adapter": rung, "epochs": step.epochs}
         fields |= {"limit": step.limit, "batch_size": step.batch_size, "max_tokens": step.max_tokens, "seed": seed}
         fields["rate_factor"] = factor
-        with _memory() as used:
+        with watched() as used:
             started = time.perf_counter()
             facts = Finetune.model_validate(fields).run(work, **self.inputs)
             seconds = time.perf_counter() - started
@@ -253,11 +313,6 @@ class _Climb:
             for part in ("held_out", "test")
             for predicted in [task.predict(model, self.rows[part]) if self.rows[part] else []]
         }
-        alone = []
-        for row in self.rows["held_out"][:ALONE]:
-            begun = time.perf_counter()
-            task.predict(model, [row])
-            alone.append(time.perf_counter() - begun)
         kept = work.out / "adapter" if (work.out / "adapter").is_dir() else work.out
         sizes = [path.stat().st_size for path in kept.rglob("*.safetensors")]
         return {
@@ -267,7 +322,7 @@ class _Climb:
             "seconds": round(seconds, 2),
             "peak_bytes": used[0] if used else None,
             "bytes_on_disk": sum(sizes),
-            "milliseconds": round(1000 * statistics.median(alone), 2),
+            "milliseconds": one_by_one(lambda rows: task.predict(model, rows), self.rows["held_out"][:ALONE]),
             "held_out_loss": facts["held_out_loss"],
         }
 
@@ -279,70 +334,61 @@ class _Climb:
         self.work.emit(event)
 
 
-def _value(scorer: Scorer, scores: list[Score], metric: str) -> float:
-    return scorer.reduce(scores, seed=0)[metric].value
+def _told_left_out(work: Work, name: str, error: Exception) -> str:
+    work.log(f"{name} is left out: {error}")
+    return str(error)
 
 
-def _names(rungs: Sequence[Adapter]) -> dict[str, Adapter]:
+def _none(left_out: Mapping[str, str]) -> ComponentError:
+    return ComponentError(f"This model has a place for none of the rungs. {next(iter(left_out.values()))}")
+
+
+def _place(name: str) -> str:
+    """Return a rung's name as that of a file."""
+    return name.replace("/", "-")
+
+
+def _changed(component: Component) -> dict[str, Any]:
+    """Return the fields that are not at their default."""
+    plain = type(component)().dump()
+    return {name: value for name, value in component.dump().items() if plain[name] != value}
+
+
+def _names(rungs: Sequence[Adapter | Asking]) -> dict[str, Adapter | Asking]:
     """Return a name for each rung: its kind, with the fields that differ where a kind stands several times."""
-    found: dict[str, Adapter] = {}
+    found: dict[str, Adapter | Asking] = {}
     for rung in rungs:
         name = rung.kind
         if sum(other.kind == rung.kind for other in rungs) > 1:
-            fields = {key: value for key, value in rung.dump().items() if key not in ("kind", "version")}
-            plain = type(rung)().dump()
-            name += "".join(f" {key}={value}" for key, value in fields.items() if plain.get(key) != value)
-        if name in found:
+            name += "".join(f" {key}={_short(value)}" for key, value in _changed(rung).items())
+        if rung in found.values():
             raise ComponentError(f"the rung '{name}' stands twice; every rung must be another.")
-        found[name] = rung
+        count = sum(other == name or other.startswith(f"{name} #") for other in found)
+        found[f"{name} #{count + 1}" if count else name] = rung
     return found
 
 
+def _short(value: Any) -> Any:
+    """Return a field's value in few words: of a component, such as an engine, its model or its kind; of a group, its first text."""
+    if not isinstance(value, Mapping):
+        return value
+    texts = [one for one in value.values() if isinstance(one, str) and one.strip()]
+    return value.get("model") or value.get("kind") or next(iter(texts), "")[:24]
+
+
 def _costs(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    peaks = [run["peak_bytes"] for run in runs if run["peak_bytes"] is not None]
+    """Return what a rung costs: the median of its runs, but of tokens and money, which were spent on all of them, the sum."""
+
+    def known(name: str) -> list[Any]:
+        return [run[name] for run in runs if run.get(name) is not None]
+
+    def middle(name: str) -> Any:
+        return statistics.median(known(name)) if known(name) else None
+
     return {
         "parameters": int(runs[0]["parameters"]),
-        "seconds": statistics.median(run["seconds"] for run in runs),
-        "peak_bytes": statistics.median(peaks) if peaks else None,
         "bytes_on_disk": int(runs[0]["bytes_on_disk"]),
-        "milliseconds": statistics.median(run["milliseconds"] for run in runs),
+        **{name: middle(name) for name in ("seconds", "peak_bytes", "milliseconds", "tokens_per_row", "cost_per_row")},
+        **{name: sum(known(name)) if known(name) else None for name in ("tokens", "cost")},
+        "note": next(iter(known("note")), ""),
     }
-
-
-def _against_the_best(scorer: Scorer, metric: str, scores: Mapping[str, Sequence[Score]]) -> dict[str, Estimate]:
-    """Return for each rung its figure minus that of the best one, paired by rows."""
-    best = max(scores, key=lambda name: scorer.reduce(scores[name], seed=0)[metric].value)
-    return {name: scorer.compare(own, scores[best], seed=0)[metric] for name, own in scores.items() if name != best}
-
-
-@contextlib.contextmanager
-def _memory() -> Iterator[list[int]]:
-    """Within, watch the memory of this process; afterwards the list holds the most above what there was, in bytes (Linux)."""
-    found: list[int] = []
-    path = Path("/proc/self/statm")
-    if sys.platform != "linux" or not path.is_file():
-        yield found
-        return
-    import resource
-
-    page = resource.getpagesize()
-
-    def now() -> int:
-        return int(path.read_text().split()[1]) * page
-
-    before, ended = now(), threading.Event()
-    most = before
-
-    def watch() -> None:
-        nonlocal most
-        while not ended.wait(0.05):
-            most = max(most, now())
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        thread.join()
-        found.append(max(most, now()) - before)

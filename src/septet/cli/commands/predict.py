@@ -1,12 +1,18 @@
-"""What a fine-tuned model says of a text: labels with their probabilities, tags, a number, an answer."""
+"""What a fine-tuned model, or a way to ask that a ladder tried, says of a text: labels, tags, a number, an answer."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from septet.cli.main import Settings
+
+if TYPE_CHECKING:
+    from septet.core.artifact import Artifact
+    from septet.core.store import Store
 
 
 @click.command("predict")
@@ -15,6 +21,9 @@ from septet.cli.main import Settings
 @click.option("--file", "file_", type=click.Path(), help="Rows of the task as JSON lines, in place of TEXTS.")
 @click.option("--pair", help="The second text, for tasks that judge two.")
 @click.option("--context", help="The passage, for question-answering; TEXTS are questions.")
+@click.option(
+    "--rung", help="Of a ladder: the rung that answers; it must be one that asks. Default: the recommended one."
+)
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Labels that are shown.")
 @click.pass_obj
 def command(
@@ -24,31 +33,42 @@ def command(
     file_: str | None,
     pair: str | None,
     context: str | None,
+    rung: str | None,
     top: int,
 ) -> None:
     """Give TEXTS to MODEL, an artifact's name or a folder that `finetune` made, and print what it predicts.
 
-    Without TEXTS and --file, lines are read from standard input.
+    MODEL may be what `adapt` made: its model, or the engine of the rung, is asked as that rung asked. Without TEXTS and --file,
+    lines are read from standard input.
     """
     import sys
-    from pathlib import Path
 
     from septet.cli.tables import bar, table
     from septet.core.errors import ComponentError
     from septet.data.documents import read_rows
     from septet.infer.task import Task
 
-    folder = Path(model) if Path(model).is_dir() else settings.store.resolve(model, kinds=("model",)).path
-    task, labels = Task.of_folder(folder)
-    if file_ is not None:
-        if texts:
-            raise ComponentError("give texts or --file, one of the two.")
-        rows = [row for _, row in read_rows(file_)]
-    else:
+    def rows_for(task: Task) -> list[Any]:
+        if file_ is not None:
+            if texts:
+                raise ComponentError("give texts or --file, one of the two.")
+            return [row for _, row in read_rows(file_)]
         lines = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-        rows = [task.row(text, pair=pair, context=context) for text in lines]
-    opened = task.open(folder, labels=labels)
-    found = task.predict(opened, rows)
+        return [task.row(text, pair=pair, context=context) for text in lines]
+
+    made = None if Path(model).is_dir() else settings.store.resolve(model, kinds=("model", "report"))
+    if made is not None and made.kind == "report":
+        from septet.evals.asked import answer
+
+        path, base, data = asked(made, rung, settings.store)
+        task, rows, found = answer(path, base, data, rows_for)
+    else:
+        if rung is not None:
+            raise ComponentError("--rung: only what `adapt` made has rungs; leave it out.")
+        folder = Path(model) if made is None else made.path
+        task, labels = Task.of_folder(folder)
+        rows = rows_for(task)
+        found = task.predict(task.open(folder, labels=labels), rows)
     lines = []
     for row, one in zip(rows, found, strict=True):
         if task.gives == "tags":
@@ -67,6 +87,25 @@ def command(
 
 def said(prediction: Any) -> str:
     """Return a prediction for people."""
+    if prediction is None:
+        return "(the answer names no label)"
     if isinstance(prediction, dict):
         return prediction["text"] or "(no answer in the passage)"
     return f"{prediction:.4g}" if isinstance(prediction, float) else str(prediction)
+
+
+def asked(ladder: Artifact, rung: str | None, store: Store) -> tuple[Path, Path, Path]:
+    """Return how a rung of a ladder asks, its model and its data. Raises ComponentError for a rung that does not ask."""
+    from septet.core.errors import ComponentError, nearest
+
+    path = ladder.path / "ladder.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not content:
+        raise ComponentError(f"'{ladder.id[:8]}' is a report without rungs; name a model, or what `septet adapt` made.")
+    name, known = rung or content["recommended"], content.get("asked", {})
+    if name not in known:
+        command = content.get("commands", {}).get(name)
+        trained = f" '{name}' is trained: {command}" if command else nearest(name, content.get("commands", {}))
+        raise ComponentError(f"there is no rung '{name}' that asks; those are: {', '.join(known) or 'none'}.{trained}")
+    model, data = (store.resolve(ladder.inputs[role]).path for role in ("model", "data"))
+    return ladder.path / known[name], model, data

@@ -26,7 +26,7 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import httpx
 import numpy as np
@@ -511,6 +511,8 @@ def _read_vectors(found: dict[str, Any], expected: int) -> tuple[list[list[float
 
 class Remote(Backend):
     """Ask a model behind an OpenAI-compatible address."""
+
+    local: ClassVar[bool] = False
 
     url: str
     """The address up to `/v1`, such as https://api.openai.com/v1 or http://127.0.0.1:8765/v1."""

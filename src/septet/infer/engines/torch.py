@@ -96,8 +96,8 @@ class TorchEngine(Engine):
         self._end_ids = self.chat.end_ids | _ids(getattr(module.generation_config, "eos_token_id", None))
         small = sum(parameter.numel() for parameter in module.parameters()) <= SMALL
         self._one_thread = small and self._device.type == "cpu"
-        self._reads_apart = bool(getattr(module.config, "is_encoder_decoder", False))
-        if self._reads_apart:
+        self.reads_apart = bool(getattr(module.config, "is_encoder_decoder", False))
+        if self.reads_apart:
             self.can = frozenset({"generate"})
             self.context = longest(module.config, tokenizer)
             self._around, self._start = around(tokenizer), begins_with(module)
@@ -130,7 +130,7 @@ class TorchEngine(Engine):
     def generate_batch(self, requests: Sequence[Request], *, batch_size: int = 32) -> list[Answer]:
         """Return the answers to all requests, in order. Batches are consecutive requests, so the same list of requests gives the
         same answers, on one machine with the same threads and versions."""
-        if self._reads_apart:
+        if self.reads_apart:
             return super().generate_batch(requests)
         answers: list[Answer] = []
         for start in range(0, len(requests), batch_size):
@@ -141,7 +141,7 @@ class TorchEngine(Engine):
         return len(self._text(prompt) if isinstance(prompt, str) else self.chat.prompt(prompt))
 
     def _prompt(self, request: Request) -> tuple[list[int], int]:
-        if request.messages is not None and self._reads_apart:
+        if request.messages is not None and self.reads_apart:
             raise EngineError("This model reads a text and writes another; it holds no conversation. Send a prompt.")
         if request.messages is not None:
             ids = self.chat.prompt(request.messages)
@@ -154,20 +154,20 @@ class TorchEngine(Engine):
                 raise EngineError(f"A token id lies outside the vocabulary of {size} tokens.")
         if not ids:
             raise EngineError("The prompt is empty, and this model has no token that begins a text.")
-        if len(ids) < self.context + self._reads_apart:  # its answer has a context of its own
+        if len(ids) < self.context + self.reads_apart:  # its answer has a context of its own
             return ids, 0
         if not request.truncate:
-            room = "" if self._reads_apart else " and leaves no room for an answer"
+            room = "" if self.reads_apart else " and leaves no room for an answer"
             raise ContextError(
                 f"The prompt has {len(ids)} tokens{room}: this model's context is {self.context}. "
                 "Shorten it, or ask with truncate=True to drop its oldest tokens."
             )
-        keep = self.context - (0 if self._reads_apart else min(request.max_tokens, max(1, self.context // 2)))
+        keep = self.context - (0 if self.reads_apart else min(request.max_tokens, max(1, self.context // 2)))
         return ids[-keep:], len(ids) - keep
 
     def _text(self, text: str) -> list[int]:
         """Return the ids of a text from its beginning: models learn texts that start with their first token."""
-        if self._reads_apart:
+        if self.reads_apart:
             before, after = self._around
             return [*before, *encode_text(self.tokenizer, text), *after]
         ids = list(self.tokenizer.encode(text))
@@ -175,7 +175,7 @@ class TorchEngine(Engine):
         return ids if start is None or ids[:1] == [start] else [start, *ids]
 
     def _writer(self, request: Request, prompt: list[int], emit: Any) -> Writer:
-        room = self.context - (1 if self._reads_apart else len(prompt))
+        room = self.context - (1 if self.reads_apart else len(prompt))
         return Writer(request, decode=self._decode, end_ids=self._end_ids, room=room, emit=emit)
 
     def _decode(self, ids: list[int]) -> str:
@@ -246,7 +246,7 @@ class TorchEngine(Engine):
         return False
 
     def _advance(self, job: _Job) -> Any:
-        if self._reads_apart:
+        if self.reads_apart:
             return self._write_on(job)
         if job.cache is None:
             job.cache = make_cache(self._config, min(self.context, len(job.prompt) + ROOM))
@@ -346,7 +346,7 @@ class TorchEngine(Engine):
         end: bool = False,
         truncate: bool = False,
     ) -> list[Scored]:
-        if self._reads_apart:
+        if self.reads_apart:
             raise self._cannot("score")
         if kind != "causal":
             raise EngineError(f"This model is causal: it cannot give '{kind}' scores. Known: causal.")

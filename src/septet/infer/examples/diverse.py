@@ -30,6 +30,16 @@ class Diverse(Chooser):
     def choose(self, pool: Pool, queries: Sequence[str], k: int) -> list[list[int]]:
         if not 0 < k < len(pool):
             return [pool.others(range(len(pool)), query, k) for query in queries]
+        clusters = pool.once((self, k), lambda: self._clusters(pool, k))
+        found: list[list[int]] = []
+        for query in queries:
+            firsts = [place for rows in clusters for place in pool.others(rows, query, 1)]
+            rest = [place for rows in clusters for place in rows if place not in firsts]
+            found.append(pool.others([*firsts, *rest], query, k))
+        return found
+
+    def _clusters(self, pool: Pool, k: int) -> list[np.ndarray]:
+        """Return the places of each cluster's rows, the most typical first; the largest cluster first."""
         means = need("sklearn.cluster", "corpus").KMeans(k, random_state=self.seed, n_init=4)  # 1 s to import
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # fewer different texts than clusters: some stay empty, which is seen below
@@ -39,10 +49,4 @@ class Diverse(Chooser):
         clusters = [
             rows[np.argsort(distance_NK[rows, cluster_N[rows[0]]], kind="stable")] for rows in clusters if len(rows)
         ]
-        clusters.sort(key=len, reverse=True)
-        found: list[list[int]] = []
-        for query in queries:
-            firsts = [place for rows in clusters for place in pool.others(rows, query, 1)]
-            rest = [place for rows in clusters for place in rows if place not in firsts]
-            found.append(pool.others([*firsts, *rest], query, k))
-        return found
+        return sorted(clusters, key=len, reverse=True)

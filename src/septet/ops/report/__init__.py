@@ -23,10 +23,10 @@ from septet.core.events import Event
 from septet.core.store import Store
 from septet.ops.progress import duration
 from septet.ops.report.audits import sections
-from septet.ops.report.charts import Curve, Span, curves, decimal, number, size_text, spans
+from septet.ops.report.charts import Curve, Span, curves, number, size_text, spans
 from septet.ops.report.corpora import corpus_parts, packed_parts
 from septet.ops.report.html import Markup, document, join, table, tag
-from septet.ops.report.ladder import Rung, picture_of
+from septet.ops.report.ladder import ladder_parts
 from septet.ops.report.lineage import Node, draw
 from septet.ops.report.verdict import sentences, side
 
@@ -199,45 +199,8 @@ class _Page:
         return tag("div", *found, class_="pair") if found else None
 
     def ladder(self) -> Markup | None:
-        parts = []
-        for name, ladder in self.ladders:
-            rungs = [Rung(**rung) for rung in ladder["rungs"]]
-            told = f"{ladder['metric']} over {ladder['rows']} {ladder['part']} rows against the parameters that learn. "
-            told += "Bars: 95% intervals over rows; seeds are pooled."
-            picture = picture_of(rungs, metric=ladder["metric"], recommended=ladder["recommended"])
-            parts.append(tag("figure", tag("h3", name), picture, tag("figcaption", told)))
-            head = [
-                "rung",
-                ladder["metric"],
-                "interval",
-                "seeds",
-                "learn",
-                "rate",
-                "training",
-                "memory",
-                "on disk",
-                "a row",
-            ]
-            rows = [
-                [
-                    rung.name,
-                    decimal(rung.value, 3),
-                    f"{decimal(rung.low, 3)} to {decimal(rung.high, 3)}"
-                    if rung.low is not None and rung.high is not None
-                    else "–",
-                    f"{decimal(min(rung.by_seed), 3)} to {decimal(max(rung.by_seed), 3)}",
-                    number(rung.parameters),
-                    f"{rung.learning_rate:.2g}",
-                    duration(rung.seconds),
-                    "–" if rung.peak_bytes is None else size_text(rung.peak_bytes),
-                    size_text(rung.bytes_on_disk),
-                    f"{number(rung.milliseconds)} ms",
-                ]
-                for rung in rungs
-            ]
-            caption = f"{ladder['why']} Memory is what training took above what the process held before."
-            parts.append(tag("div", table(head, rows, caption, numbers={1, 4, 5, 6, 7, 8, 9}), class_="card scroll"))
-        return join(*parts) if parts else None
+        found = [ladder_parts(name, ladder) for name, ladder in self.ladders]
+        return join(*found) if found else None
 
     def evaluation(self) -> Markup | None:
         parts = []

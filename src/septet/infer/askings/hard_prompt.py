@@ -1,6 +1,6 @@
 """Hard-prompt search: the wording of an instruction, and what stands for each label, tried out on validation rows.
 
-    search = HardPrompt(method=InContext(task="classification", k=0), evaluations=40)
+    search = HardPrompt(task="classification", evaluations=40)
     found = search.search(engine, validation_rows, labels=["negative", "positive"], folder="search")
     found.method.predict(engine, test_rows, ...)         # the best wording, as an InContext; test rows are looked at here only
 
@@ -28,18 +28,17 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from pydantic import Field
 
-from septet.core.component import Component
 from septet.core.errors import SeptetError
+from septet.infer.asking import Material, Metric, Showing
+from septet.infer.askings.in_context import Asker, InContext
 from septet.infer.choosing import Embed
 from septet.infer.engine import Engine, Request
-from septet.infer.in_context import InContext
 from septet.infer.wording import DEFAULTS, Row
 
 __all__ = ["Candidate", "HardPrompt", "Search", "share_right"]
 
 T = TypeVar("T")
 Edit = Literal["delete", "swap", "paraphrase", "words", "cross"]
-Metric = Callable[[Sequence[Any], Sequence[Row]], float]
 
 STARTS: dict[str, tuple[str, ...]] = {
     "classification": (
@@ -54,6 +53,7 @@ STARTS: dict[str, tuple[str, ...]] = {
     ),
     "text-to-text": ("Do as in the examples.", "Rewrite the input."),
     "completion": ("Go on with the text.",),
+    "chat": ("Answer the question.", "Answer in one sentence."),
 }
 """Instructions that a search begins with, beside the task's own and the user's."""
 
@@ -103,17 +103,17 @@ def share_right(values: Sequence[Any], rows: Sequence[Row]) -> float:
             return [answer["text"] for answer in row["answers"]] or [""]
         if "target" in row:
             return [row["target"], *row.get("references", ())]
-        return [row["completion"]]
+        return [row["messages"][-1]["content"] if "messages" in row else row["completion"]]
 
     found = [plain(value) in [plain(one) for one in right(row)] for value, row in zip(values, rows, strict=True)]
     return sum(found) / max(len(found), 1)
 
 
-class HardPrompt(Component):
-    """Try wordings on validation rows, and edit the best."""
+class HardPrompt(Showing):
+    """Try wordings on validation rows, and edit the best. The template is the first candidate."""
 
-    method: InContext
-    """How rows are asked; its template's instruction and words are what is searched, and the first candidate."""
+    k: int = Field(default=0, ge=0)
+    """Examples in a prompt, whatever its wording."""
     instructions: tuple[str, ...] = ()
     """More instructions to begin with; `{labels}` stands for the labels' words."""
     words: tuple[dict[str, str], ...] = ()
@@ -128,8 +128,31 @@ class HardPrompt(Component):
     """The best so far, whose edits make the next round."""
     rows: int = Field(default=200, ge=1)
     """Validation rows that a candidate is scored on, drawn by `seed`; all where there are fewer."""
-    seed: int = 0
-    """Draws the rows and the edits."""
+
+    @property
+    def draws(self) -> bool:
+        return True
+
+    def method(self, material: Material) -> InContext:
+        shared = {name: getattr(self, name) for name in InContext.model_fields}
+        return InContext(**shared).method(material)
+
+    def ready(self, engine: Engine, material: Material) -> Asker:
+        """Search with the material's rows; the asked model itself says things in other words, where it writes."""
+        examples, labels = material.rows if self.k else (), material.labels or None
+        start = self.method(material)
+        own = {name: getattr(start, name) for name in InContext.model_fields}
+        found = self.model_copy(update=own).search(
+            engine,
+            material.rows,
+            examples=examples,
+            labels=labels,
+            metric=material.metric or share_right,
+            writer=engine if "generate" in engine.can else None,
+            folder=material.folder,
+            tell=material.tell,
+        )
+        return found.method.over(engine, examples=examples, labels=labels)
 
     def search(
         self,
@@ -153,6 +176,11 @@ class HardPrompt(Component):
         """
         if not rows:
             raise SeptetError("There are no validation rows to choose a wording by.")
+        if self.task is None:
+            raise SeptetError(
+                "task: it is not known what the rows are; say HardPrompt(task='classification'), or another."
+            )
+        start = InContext(**{name: getattr(self, name) for name in InContext.model_fields})
         rng = np.random.default_rng(self.seed)
         drawn = sorted(rng.permutation(len(rows))[: self.rows].tolist())
         tried = [rows[place] for place in drawn]
@@ -164,7 +192,7 @@ class HardPrompt(Component):
                 return
 
             def ask() -> float:
-                method = self._with(candidate)
+                method = _worded(start, candidate)
                 found = method.predict(engine, tried, examples=examples, labels=labels, embed=embed)
                 return float(metric(found.values, tried))
 
@@ -193,7 +221,7 @@ class HardPrompt(Component):
             for child in children:
                 score(child)
         best = max(scores, key=lambda one: scores[one])
-        return Search(self._with(best), tuple(scores.items()), len(tried))
+        return Search(_worded(start, best), tuple(scores.items()), len(tried))
 
     def _head(
         self,
@@ -215,12 +243,9 @@ class HardPrompt(Component):
             "metric": f"{metric.__module__}.{getattr(metric, '__qualname__', repr(metric))}",
         }
 
-    def _with(self, candidate: Candidate) -> InContext:
-        changes = {"instruction": candidate.instruction, "words": dict(candidate.words)}
-        return self.method.model_copy(update={"template": self.method.template.model_copy(update=changes)})
-
     def _starts(self) -> list[Candidate]:
-        template, task = self.method.template, self.method.task
+        template, task = self.template, self.task
+        assert task is not None
         own = DEFAULTS[task].instruction if template.instruction is None else template.instruction
         choices = [tuple(sorted(words.items())) for words in (template.words, *self.words)]
         first = [Candidate(own, words) for words in choices]
@@ -255,12 +280,17 @@ class HardPrompt(Component):
     def _paraphrase(self, writer: Engine, parent: Candidate, seed: int) -> str:
         asked = f"Say this instruction in other words. Keep what stands in braces as it is.\n\nInstruction: {parent.instruction}"
         shared: dict[str, Any] = {"max_tokens": 96, "temperature": 1.0, "seed": seed}
-        if self.method.form == "chat":
+        if self.form == "chat":
             request = Request(messages=[{"role": "user", "content": asked}], **shared)
         else:
             request = Request(prompt=f"{asked}\nIn other words:", stop=("\n",), **shared)
         (answer,) = writer.generate_batch([request])
         return " ".join(answer.text.split()).removeprefix("Instruction:").strip().strip('"')
+
+
+def _worded(method: InContext, candidate: Candidate) -> InContext:
+    changes = {"instruction": candidate.instruction, "words": dict(candidate.words)}
+    return method.model_copy(update={"template": method.template.model_copy(update=changes)})
 
 
 def _one(rng: np.random.Generator, some: Sequence[T]) -> T:

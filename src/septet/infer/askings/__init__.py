@@ -1,0 +1,1 @@
+"""Ways to ask a model without training it, one file a kind."""
