@@ -21,7 +21,7 @@ from septet.core.errors import RecipeError
 
 GLOBAL = ["--help", "--home", "--json", "--offline", "--verbose", "--version"]
 EXPECTED = """
-ask chat compare doctor export families gc inspect lineage ls path plan predict preview quickstart reach rm run scaling serve
+advise ask chat compare doctor export families gc inspect lineage ls path plan predict preview quickstart reach rm run scaling serve
 show sweep
 """.split()
 

@@ -23,7 +23,19 @@ from typing import Any, Literal
 from septet.core.errors import ComponentError, nearest
 from septet.core.quantities import amount, flops, number, size
 
-__all__ = ["GPUS", "SHAPES", "Answer", "Gpu", "Layout", "Shape", "fastest", "shape_named", "show", "work_out"]
+__all__ = [
+    "GPUS",
+    "SHAPES",
+    "Answer",
+    "Gpu",
+    "Layout",
+    "Shape",
+    "fastest",
+    "gpu_named",
+    "shape_named",
+    "show",
+    "work_out",
+]
 
 PER_NODE = 8
 MIB = 2.0**20
@@ -173,6 +185,13 @@ SHAPES: Mapping[str, Shape] = MappingProxyType(
         ),
     }
 )
+
+
+def gpu_named(name: str) -> Gpu:
+    """Return a GPU of the table. Errors: ComponentError for one that is not in it."""
+    if name.lower() not in GPUS:
+        raise ComponentError(f"--gpu: there is no '{name}' in the table.{nearest(name.lower(), GPUS)}")
+    return GPUS[name.lower()]
 
 
 def shape_named(text: str) -> Shape:
@@ -404,9 +423,7 @@ def fastest(
 
     Errors: ComponentError for an unknown GPU, degrees that do not multiply to the number of GPUs, or where nothing fits.
     """
-    if gpu.lower() not in GPUS:
-        raise ComponentError(f"--gpu: there is no '{gpu}' in the table.{nearest(gpu.lower(), GPUS)}")
-    card = GPUS[gpu.lower()]
+    card = gpu_named(gpu)
     if efficiency is not None:
         card = replace(card, efficiency=efficiency)
     context, micro = context or shape.context, micro or 1
