@@ -66,10 +66,14 @@ class Matching(Task):
             )
         own = np.array([positives.index(row["positive"]) for row in rows])
         systems: dict[str, Places] = {}
-        for name in ("model", "before"):
-            if name in bench.readers:
-                vectors = bench.readers[name].vectors([*anchors, *positives], task=task, tell=bench.tell)
-                systems[name] = ranks_of(vectors[: len(anchors)] @ vectors[len(anchors) :].T, own)
+        names = [name for name in ("model", "before") if name in bench.readers]
+        for turn, name in enumerate(names):
+            vectors = bench.readers[name].vectors(
+                [*anchors, *positives],
+                task=task,
+                tell=lambda done, total, turn=turn: bench.tell(turn * total + done, len(names) * total),
+            )
+            systems[name] = ranks_of(vectors[: len(anchors)] @ vectors[len(anchors) :].T, own)
         systems["bm25"] = ranks_of(bm25(anchors, positives), own)
         note = f"{len(positives)} candidates; {path.stem} rows"
         groups = own.tolist()
