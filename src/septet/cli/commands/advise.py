@@ -435,8 +435,8 @@ def _next(meant: Meant, rungs: list[Rung], chosen: Choice | None) -> str:
 def _assumed(rows: Profile, machine: Machine, batch: int) -> str:
     told = (
         f"Assumed: tokens are estimated from words, not counted with a model's tokenizer; {batch} rows a step, float32 weights, "
-        "AdamW; what learns is without the task's head, which always learns; memory is that of the longest row in every place, "
-        "at most; time is one pass, three are usual"
+        "AdamW; what learns is without the task's head, which always learns; memory is that of the longest row in every place; "
+        "time is one pass, three are usual"
     )
     if machine.measured.endswith("assumed"):
         told += "; speed is assumed, since it was not measured, and times are no more than a first idea"
