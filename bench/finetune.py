@@ -392,11 +392,13 @@ def ceiling(threads: int) -> dict[str, Any]:
     """Return how many tokens a second the model's own matrix products allow, by type, where every parameter learns."""
     import torch
 
+    from septet.nn.device import bfloat16_is_native, pick_device
     from train import ceiling as measure  # transformers' Trainer: 3 s
 
     if threads:
         torch.set_num_threads(threads)
-    return measure(0.3)
+    # where bfloat16 is emulated, it takes minutes, and nobody trains in it
+    return measure(0.3, (torch.float32, torch.bfloat16)[: 1 + bfloat16_is_native(pick_device())])
 
 
 def speed(bench: Bench, pairs: int, best: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -439,7 +441,9 @@ def speed(bench: Bench, pairs: int, best: str) -> tuple[list[dict[str, Any]], di
     for row in rows:
         if row["what"].endswith("full"):
             kind = "bfloat16" if half[row["what"].removesuffix(", full")] else "float32"
-            row["of the matrix ceiling"] = row["tokens of text a second"] / roof[kind]["tokens_per_second"]
+            row["of the matrix ceiling"] = (
+                row["tokens of text a second"] / roof.get(kind, roof["float32"])["tokens_per_second"]
+            )
     meetings = [("ours, full", "TRL, full"), ("ours, lora", "TRL, lora")]
     ratios = {
         f"{mine} / {other}": median_ratio([run.speed for run in of[mine]], [run.speed for run in of[other]])
