@@ -542,6 +542,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--options", nargs="+", choices=sorted(OPTIONS), default=list(OPTIONS), help="of the pilot")
+    parser.add_argument("--best", choices=sorted(OPTIONS), default=BEST, help="what TRL has where there is no pilot")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch; 0 leaves its choice")
     parser.add_argument("--quick", action="store_true", help="tiny models, one pair: does it run?")
     options = parser.parse_args()
@@ -553,7 +554,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     raw: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
-        bench, best = Bench(Path(name), trl, scale, options.threads), BEST
+        bench, best = Bench(Path(name), trl, scale, options.threads), options.best
         work = alone(prepare, options.data, bench.folder, scale)[0]
         if "pilot" in options.parts:
             raw["pilot"] = pilot(bench, [BEST, PADDED] if options.quick else options.options)
