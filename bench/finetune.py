@@ -392,11 +392,13 @@ def ceiling(threads: int) -> dict[str, Any]:
     """Return how many tokens a second the model's own matrix products allow, by type, where every parameter learns."""
     import torch
 
+    from septet.nn.device import bfloat16_is_native, pick_device
     from train import ceiling as measure  # transformers' Trainer: 3 s
 
     if threads:
         torch.set_num_threads(threads)
-    return measure(0.3)
+    # where bfloat16 is emulated, it takes minutes, and nobody trains in it
+    return measure(0.3, (torch.float32, torch.bfloat16)[: 1 + bfloat16_is_native(pick_device())])
 
 
 def speed(bench: Bench, pairs: int, best: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -439,7 +441,9 @@ def speed(bench: Bench, pairs: int, best: str) -> tuple[list[dict[str, Any]], di
     for row in rows:
         if row["what"].endswith("full"):
             kind = "bfloat16" if half[row["what"].removesuffix(", full")] else "float32"
-            row["of the matrix ceiling"] = row["tokens of text a second"] / roof[kind]["tokens_per_second"]
+            row["of the matrix ceiling"] = (
+                row["tokens of text a second"] / roof.get(kind, roof["float32"])["tokens_per_second"]
+            )
     meetings = [("ours, full", "TRL, full"), ("ours, lora", "TRL, lora")]
     ratios = {
         f"{mine} / {other}": median_ratio([run.speed for run in of[mine]], [run.speed for run in of[other]])
@@ -538,6 +542,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--options", nargs="+", choices=sorted(OPTIONS), default=list(OPTIONS), help="of the pilot")
+    parser.add_argument("--best", choices=sorted(OPTIONS), default=BEST, help="what TRL has where there is no pilot")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch; 0 leaves its choice")
     parser.add_argument("--quick", action="store_true", help="tiny models, one pair: does it run?")
     options = parser.parse_args()
@@ -549,7 +554,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     raw: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
-        bench, best = Bench(Path(name), trl, scale, options.threads), BEST
+        bench, best = Bench(Path(name), trl, scale, options.threads), options.best
         work = alone(prepare, options.data, bench.folder, scale)[0]
         if "pilot" in options.parts:
             raw["pilot"] = pilot(bench, [BEST, PADDED] if options.quick else options.options)

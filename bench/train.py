@@ -20,6 +20,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,13 +191,13 @@ def run_trainer(rows: list[Row], steps: int, skip: int, *, best: bool) -> Run:
     return figures("trainer, best" if best else "trainer, default", marks.times, rows, losses[-1], skip)
 
 
-def ceiling(seconds: float) -> dict[str, Any]:
+def ceiling(seconds: float, kinds: Sequence[torch.dtype] = (torch.float32, torch.bfloat16)) -> dict[str, Any]:
     """Time every matrix product of one step (forward, and the two of the backward pass) by itself, best of several."""
     tokens = CONTEXT * ROWS
     shapes = [("attention", WIDTH, WIDTH, 4 * LAYERS), ("gate and up", WIDTH, INNER, 2 * LAYERS)]
     shapes += [("down", INNER, WIDTH, LAYERS), ("head", WIDTH, VOCABULARY, 1)]
     found: dict[str, Any] = {}
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in kinds:
         total = flops = 0.0
         for _, inner, outer, count in shapes:
             x, w = torch.randn(tokens, inner, dtype=dtype), torch.randn(outer, inner, dtype=dtype)
