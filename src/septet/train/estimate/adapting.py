@@ -175,7 +175,7 @@ def costs_of(
         adapter: Any = Adapter.parse(kind)
         try:
             if kind in ("lora", "qlora"):
-                # as many as peft makes; what is kept is taken as where all weights learn, without LoRA's own dropout
+                # as many as peft makes; what is kept is taken as where all weights learn
                 learns, quantised, activations = *_matrices(base, adapter), whole
                 if kind == "lora":
                     quantised = 0
