@@ -160,7 +160,7 @@ def test_translation_with_few_rows(tmp_path: Path, real_data: Path):
     store = run(
         tmp_path, real_data, "translation",
         "vocab.size=512", "base.depth=1", "base.width=32", "base.tokens=4096", f"captions.limit={ROWS}",
-        "translator.limit=null", "translator.epochs=1", "translator.task.max_new_tokens=8",
+        "translator.limit=null", "translator.epochs=1", "translator.batch_size=16", "translator.task.max_new_tokens=8",
         f"card.tasks=[{{kind: predictions, limit: {JUDGED}}}]",
     )  # fmt: skip
     model = store.resolve("translation/translator")
