@@ -42,6 +42,8 @@ from septet.launch.local import run_recipe
 from septet.nn.family import Family
 from septet.nn.heads import open_with_head
 from septet.nn.model import Model
+from septet.ops.report import charts
+from septet.ops.report.charts import Span, spans
 from septet.train.loop import fit
 from septet.train.objectives.classification import Classification
 from septet.train.plan import Plan
@@ -255,29 +257,21 @@ def compared(folder: Path, parts: dict[str, list[tuple[str, str]]], *, seeds: tu
 
 def picture(rows: list[dict[str, Any]]) -> str:
     """Return an SVG: for each family and task the margin over random weights with its interval."""
-    rows = [row for row in rows if "margin" in row]
-    most = max(row["high"] for row in rows) * 1.05
-    least = min(0.0, *(row["low"] for row in rows)) * 1.05
-    left, width, step = 130, 420, 24
-
-    def x(value: float) -> float:
-        return left + (value - least) / (most - least) * width
-
-    height = 20 + step * len(rows)
-    parts = [f'<line x1="{x(0):.1f}" y1="8" x2="{x(0):.1f}" y2="{height}" stroke="#888"/>']
-    for number, row in enumerate(rows):
-        y, colour = 20 + step * number, {"SST-2": "#2f6fb3", "TREC": "#b35c2f"}.get(row["task"], "#444")
-        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{row["family"]}, {row["task"]}</text>')
-        parts.append(
-            f'<line x1="{x(row["low"]):.1f}" y1="{y}" x2="{x(row["high"]):.1f}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
+    found = [
+        Span(
+            f"{row['family']}, {row['task']}",
+            row["margin"],
+            row["low"],
+            row["high"],
+            "a" if row["task"] == "SST-2" else "b",
         )
-        parts.append(f'<circle cx="{x(row["margin"]):.1f}" cy="{y}" r="4" fill="{colour}"/>')
-        parts.append(f'<text x="{left + width + 8}" y="{y + 4}">{row["margin"]:+.3f}</text>')
-    legend = f'<text x="{left}" y="{height + 20}">test accuracy above random weights, with 95 % intervals</text>'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 70} {height + 30}" role="img" '
-        f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}{legend}</svg>\n'
-    )
+        for row in rows
+        if "margin" in row
+    ]
+    chart = spans(found, title="Test accuracy above the same model from random weights", unit="accuracy", places=3)
+    start, rest = str(chart).split(">", 1)
+    style = Path(charts.__file__).with_name("page.css").read_text(encoding="utf-8")
+    return f'{start} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n'
 
 
 def main() -> None:

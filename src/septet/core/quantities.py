@@ -11,9 +11,15 @@ import re
 
 from septet.core.errors import ComponentError
 
-__all__ = ["amount", "budget_of", "flops", "number", "size"]
+__all__ = ["amount", "budget_of", "flops", "memory_of", "number", "size"]
 
 _SCALES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+_BYTES = {
+    unit: base**power
+    for power, letter in enumerate("KMGT", start=1)
+    for base, units in ((1000.0, (letter, f"{letter}B")), (1024.0, (f"{letter}IB",)))
+    for unit in units
+} | {"": 1.0, "B": 1.0}
 _SPANS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _NUMBER = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)")
 
@@ -28,6 +34,18 @@ def number(text: str, name: str) -> float:
     if found is None or found[2].upper() not in _SCALES or float(found[1]) <= 0:
         raise ComponentError(f"{name}: a number above 0 is expected, such as 500000, 4M, 70B or 2T; got '{text}'.")
     return float(found[1]) * _SCALES[found[2].upper()]
+
+
+def memory_of(text: str, name: str) -> float:
+    """Return the bytes that `24GB`, `24GiB` (powers of 1024), `500M` or `2e9` means; `name` is who asks, for the message.
+
+    >>> memory_of("24GB", "--memory"), memory_of("1.5 GiB", "--memory")
+    (24000000000.0, 1610612736.0)
+    """
+    found = _NUMBER.fullmatch(text.strip())
+    if found is None or found[2].upper() not in _BYTES or float(found[1]) <= 0:
+        raise ComponentError(f"{name}: bytes above 0 are expected, such as 24GB, 24GiB or 500MB; got '{text}'.")
+    return float(found[1]) * _BYTES[found[2].upper()]
 
 
 def budget_of(text: str) -> tuple[float, bool]:

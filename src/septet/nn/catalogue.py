@@ -35,12 +35,12 @@ class Known:
     """
 
     name: str
-    family: str
     architecture: str
     parameters: int
-    good_for: str
     shape: Mapping[str, Any]
-    source: tuple[str, ...]
+    family: str = ""
+    good_for: str = ""
+    source: tuple[str, ...] = ()
     context: int | None = None
     languages: tuple[str, ...] | None = None
     licence: str | None = None

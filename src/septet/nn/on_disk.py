@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Found", "cache_folder", "in_cache", "look"]
+__all__ = ["Found", "in_cache", "look"]
 
 MOST_HEADER = 100_000_000
 """Bytes of a safetensors header, as the format allows; a larger one is no safetensors file."""
@@ -57,18 +56,14 @@ def _parameters(file: Path) -> int:
     return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
-def cache_folder() -> Path:
-    """Return the folder in which the hub's library keeps what it brought: HF_HUB_CACHE, or hub below HF_HOME."""
-    if os.environ.get("HF_HUB_CACHE"):
-        return Path(os.environ["HF_HUB_CACHE"])
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-    return Path(home) / "hub"
-
-
 def in_cache(cache: Path | None = None) -> list[Found]:
     """Return the models in the hub's cache, the newest snapshot of each; nothing is fetched."""
+    from huggingface_hub.constants import (
+        HF_HUB_CACHE,
+    )  # where its library keeps them: HF_HUB_CACHE, or hub below HF_HOME
+
     found = []
-    for place in sorted((cache or cache_folder()).glob("models--*")):
+    for place in sorted((cache or Path(HF_HUB_CACHE)).glob("models--*")):
         snapshots = sorted((place / "snapshots").glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
         name = place.name.removeprefix("models--").replace("--", "/")
         made = next((one for snapshot in snapshots if (one := look(snapshot, name)) is not None), None)

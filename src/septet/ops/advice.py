@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from septet.core.quantities import size
 from septet.data.profile import Profile, share_longer
+from septet.nn.catalogue import Known
 from septet.train.estimate.adapting import Cost, Load
 
 __all__ = ["Candidate", "Choice", "Machine", "Ranked", "Rung", "architectures", "choose", "ladder", "load_of"]
@@ -125,27 +126,10 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A model that could be taken. take: the command that brings it into the store; "" where it is there. note: what to know of it.
+class Candidate(Known):
+    """A model that could be taken. take: the command that brings it into the store; "" where it is there. note: to be told too."""
 
-    The other fields are those of `septet.nn.catalogue.Known`.
-    """
-
-    name: str
     where: Where
-    architecture: str
-    parameters: int
-    shape: Mapping[str, Any]
-    context: int | None = None
-    languages: tuple[str, ...] | None = None
-    licence: str | None = None
-    good_for: str = ""
-    cased: bool = True
-    made_for: tuple[str, ...] = ()
-    scores: Mapping[str, float] = field(default_factory=dict)
-    weights: str | None = None
-    pair: tuple[str, ...] | None = None
-    source: tuple[str, ...] = ()
     take: str = ""
     note: str = ""
 

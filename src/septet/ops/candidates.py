@@ -8,7 +8,7 @@ What it is not: a choice; that is `septet.ops.advice`. Nothing is opened and not
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,21 +106,4 @@ def _of_folder(found: Found, where: Where, name: str, known: Known | None, *, ta
 
 
 def _of_known(known: Known, where: Where, take: str) -> Candidate:
-    return Candidate(
-        name=known.name,
-        where=where,
-        architecture=known.architecture,
-        parameters=known.parameters,
-        shape=known.shape,
-        context=known.context,
-        languages=known.languages,
-        licence=known.licence,
-        good_for=known.good_for,
-        cased=known.cased,
-        made_for=known.made_for,
-        scores=known.scores,
-        weights=known.weights,
-        pair=known.pair,
-        source=known.source,
-        take=take,
-    )
+    return Candidate(**{field.name: getattr(known, field.name) for field in fields(Known)}, where=where, take=take)

@@ -108,12 +108,10 @@ def command(
 
 
 def _machine(rows: Profile, architecture: str, *, gpu: str | None, memory: str | None, measure: bool) -> Machine:
-    from septet.core.quantities import number
+    from septet.core.quantities import memory_of
     from septet.ops.machine import on_paper, this_machine
 
-    room = None if memory is None else number(memory.removesuffix("iB").removesuffix("B"), "--memory")
-    if memory is not None and memory.endswith("iB"):  # 24GiB: powers of 1024
-        room = room and room * {"K": 1.024, "M": 1.024**2, "G": 1.024**3, "T": 1.024**4}.get(memory[-3:-2].upper(), 1.0)
+    room = None if memory is None else memory_of(memory, "--memory")
     if gpu is not None:
         return on_paper(gpu, memory=room)
     tokens = sorted(rows.whole)[len(rows.whole) // 2]
