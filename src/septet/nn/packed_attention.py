@@ -6,7 +6,9 @@ A packed row of 256 tokens holds five documents of fifty, and a masked product c
 of about one length are gathered into a batch, computed some at a time so that their scores stay in the processor's cache, and put
 back. For causal attention the keys after a block of queries are left out too. Scores and softmax are float32, the other products
 are in the type of the values; the backward pass makes the probabilities again from the logarithm of their sum, as FlashAttention
-does (Dao 2023, https://arxiv.org/abs/2307.08691, algorithms 1 and 2), so that nothing of the size of the scores is kept.
+does (Dao 2023, https://arxiv.org/abs/2307.08691, algorithms 1 and 2), so that nothing of the size of the scores is kept. Where
+there is a C compiler, septet.nn.kernels computes it, several times as fast; what follows here is torch's products, for where
+there is none.
 
 It takes the place of transformers' `sdpa` under the name PACKED; where the mask that it is given is int64 [B, 1, 1, T], this is the
 number of the document at each position, 0 for padding. With any other mask it is `sdpa`.
@@ -30,6 +32,8 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from septet.nn.kernels import attention as compiled
 
 __all__ = ["PACKABLE", "PACKED", "packed_attention", "takes_documents"]
 
@@ -180,6 +184,8 @@ def _scores(q: Tensor, k: Tensor, scale: float, bias: Tensor | None) -> Tensor:
 @torch.library.custom_op("septet::packed_attention", mutates_args=())
 def _forward(q: Tensor, k: Tensor, v: Tensor, documents: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
     """q, k, v [B, T, H, D]. Return (attention [B, T, H, D], base-2 logarithms of the sums float32 [B, T, H])."""
+    if compiled.available(v):
+        return compiled.forward(q, k, v, documents, causal=causal, scale=scale)
     layout, scale = _layout(documents, v.shape[2]), scale * LOG2_E
     qs, ks, vs = (_gather(x, layout) for x in (q, k, v))
     values, logs = vs.new_empty(len(vs) + 1, vs.shape[1]), torch.empty(len(vs) + 1, 1)
@@ -213,6 +219,8 @@ def _backward(
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of q, k and v; all [B, T, H, D], and logs [B, T, H]."""
+    if compiled.available(v):
+        return compiled.backward(grad, q, k, v, out, logs, documents, causal=causal, scale=scale)
     layout = _layout(documents, v.shape[2])
     qs, ks, vs, gs = (_gather(x, layout) for x in (q, k, v, grad))
     # the sum over keys of probability times its gradient is the product of the output with its own gradient

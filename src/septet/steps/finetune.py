@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ from septet.steps.pretrain import curve_rows
 from septet.train.adapter import Adapter
 from septet.train.optimizer import Optimizer
 from septet.train.optimizers.adamw import AdamW
+from septet.train.plan import Plan, Precision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +67,14 @@ class Finetune(Step):
     """What takes the steps; muon learns faster where nearly all is still to be learned, as in a translator from scratch."""
     max_tokens: int | None = Field(default=None, ge=2)
     """Longer rows are cut at their end, and counted; none: the model's context."""
+    micro_rows: int | None = Field(default=None, ge=1)
+    """Rows of one forward pass, where a whole step's do not fit in memory; changes nothing else."""
+    precision: Precision = "auto"
+    """The type of the arithmetic; auto: bfloat16 where the device has it natively."""
+    recompute: bool = False
+    """Make the activations of each layer again in the backward pass: less memory, a third more time."""
+    compile: bool | Literal["auto"] = False
+    """Compile the model with torch.compile, for tasks without a head; needs a C++ compiler. auto: do what is done first."""
     seed: int = 0
     """Order of the rows, a new head's and the adapter's first values."""
 
@@ -75,11 +84,10 @@ class Finetune(Step):
         from septet.nn.load import open_tokenizer
         from septet.train.loop import evaluate, fit
         from septet.train.objective import Objective
-        from septet.train.plan import Plan
         from septet.train.runtime import settle
         from septet.train.schedules.cosine import Cosine
 
-        settled = settle(work.runtime)
+        settled = settle(work.runtime, precision=self.precision)
         folder = inputs["data"].path
         task, labels = Task.of_data(folder)
         if self.task is not None:
@@ -127,6 +135,10 @@ class Finetune(Step):
             learning_rate=rate,
             optimizer=self.optimizer,
             schedule=Cosine(warmup=math.ceil(steps / 20)),
+            micro_rows=self.micro_rows,
+            precision=self.precision,
+            recompute=self.recompute,
+            compile=self.compile,
             seed=self.seed,
         )
         learning = sum(p.numel() for p in model.trainable().values())

@@ -26,6 +26,7 @@ class HeadObjective(Objective):
 
     fits: ClassVar[frozenset[str]] = frozenset({"decoder", "encoder", "permuted", "encoder-decoder"})
     learns_from: ClassVar[Literal["text", "conversations", "pairs", "labels"]] = "labels"
+    compiles: ClassVar[bool] = False
 
     pad_side: Literal["right", "left"] = "right"
     """Where short texts are filled up; the left for XLNet, whose head reads the last position."""

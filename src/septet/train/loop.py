@@ -415,6 +415,9 @@ class _Run:
         if self.ranks.size > 1 and self.plan.compile:
             self.work.log("Not compiled: layers that are gathered from several ranks are not.")
             self.compiled = False
+        elif self.plan.compile and not self.objective.compiles:
+            self.work.log(f"Not compiled: '{self.objective.kind}' learns a head, and only models without one are.")
+            self.compiled = False
         if self.compiled is None:
             self.compiled = self._compiling_pays() if self.plan.compile == "auto" else bool(self.plan.compile)
         if self.compiled:

@@ -36,6 +36,7 @@ class Contrastive(Objective):
 
     fits: ClassVar[frozenset[str]] = frozenset({"decoder", "encoder", "permuted"})
     learns_from: ClassVar[Literal["text", "conversations", "pairs", "labels"]] = "labels"
+    compiles: ClassVar[bool] = False
     couples: ClassVar[bool] = True
 
     pooling: Literal["mean", "first", "last"] = "mean"

@@ -1,0 +1,88 @@
+"""Compile a piece of C for this processor, keep it, and load it.
+
+The library lies under $XDG_CACHE_HOME/septet (or ~/.cache/septet), under a name made of its source, the compiler and the processor,
+so that machines which share a home do not share it. It is made in a few seconds, whole or not at all, by $CC or cc. Without a
+compiler, or with SEPTET_KERNELS=0, there is none, and the caller does it in torch.
+
+What it is not: for C++ or torch's own extensions.
+
+    python -c "from septet.nn.kernels.build import library; print(library('attention'))"
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+__all__ = ["library", "team"]
+
+FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
+PATIENCE = 120.0
+
+_log = logging.getLogger(__name__)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "septet" / "kernels"
+
+
+def _processor() -> str:
+    """What decides which instructions the compiler may use."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return "".join(sorted({line for line in file if line.startswith(("model name", "flags", "Features"))}))
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+
+
+def _compile(source: Path, compiler: str, target: Path) -> None:
+    """Raises OSError or subprocess.SubprocessError where it cannot be compiled or kept."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        made = Path(folder) / target.name
+        command = [compiler, *FLAGS, str(source), "-o", str(made), "-lm"]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
+        made.replace(target)
+
+
+@functools.cache
+def library(name: str) -> ctypes.CDLL | None:
+    """Return the library made of `name`.c, or None where there is none; the reason is logged."""
+    if os.environ.get("SEPTET_KERNELS") == "0":
+        return None
+    compiler = shutil.which(os.environ.get("CC") or "cc")
+    if compiler is None:
+        _log.info("no C compiler: %s is computed by torch", name)
+        return None
+    source = Path(__file__).with_name(f"{name}.c")
+    try:
+        facts = (source.read_text(encoding="utf-8"), compiler, str(os.stat(compiler).st_mtime_ns), " ".join(FLAGS))
+        mark = hashlib.sha256("\0".join((*facts, _processor())).encode()).hexdigest()[:16]
+        target = _cache() / f"{name}-{mark}.so"
+        if not target.exists():
+            _compile(source, compiler, target)
+        return ctypes.CDLL(str(target))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home
+        told = getattr(error, "stderr", None) or str(error)
+        _log.warning("%s is computed by torch, since it could not be compiled: %s", name, told.strip()[:300])
+        return None
+
+
+@functools.cache
+def team() -> ctypes.c_void_p | None:
+    """Return the address of GOMP_parallel in the OpenMP library that torch has loaded, so that its threads are shared, or None."""
+    import torch  # loads it
+
+    assert torch.get_num_threads() > 0
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p)
+    except (OSError, AttributeError, TypeError):
+        return None
