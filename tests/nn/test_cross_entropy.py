@@ -1,4 +1,4 @@
-"""Cross-entropy in chunks: a value worked by hand, torch as the reference, and gradients.
+"""Cross-entropy in chunks, in C and by torch's operators: values worked by hand, torch as the reference, and gradients.
 
 python -m pytest tests/nn/test_cross_entropy.py
 """
@@ -13,6 +13,16 @@ from torch.nn import functional
 
 from septet.nn import cross_entropy
 from septet.nn.cross_entropy import nll_each, nll_sum
+from septet.nn.kernels import cross_entropy as compiled
+
+
+@pytest.fixture(autouse=True, params=["C", "torch"])
+def way(request, monkeypatch):
+    if request.param == "C" and not compiled.available(torch.zeros(1)):
+        pytest.skip("no C compiler")
+    if request.param == "torch":
+        monkeypatch.setattr(compiled, "available", lambda x: False)
+    return request.param
 
 
 @pytest.fixture
@@ -84,3 +94,24 @@ def test_autocast_uses_its_type_and_stays_close(problem):
     assert rough.item() != exact.item()
     rough.backward()
     assert weight.grad.dtype == torch.float32
+
+
+def test_a_bias_is_added_and_learns(problem):
+    hidden, weight, labels, weights = problem
+    bias = torch.randn(20, generator=torch.Generator().manual_seed(4), requires_grad=True)
+    each = functional.cross_entropy(hidden @ weight.T + bias, labels, reduction="none")
+    expected = torch.autograd.grad((each * weights).sum(), (hidden, weight, bias))
+    ours = nll_sum(hidden, weight, labels, weights, bias)
+    torch.testing.assert_close(ours, (each * weights).sum())
+    torch.testing.assert_close(torch.autograd.grad(ours, (hidden, weight, bias)), expected)
+
+
+def test_large_logits_do_not_overflow_and_unlikely_labels_cost_what_they_do():
+    hidden, weight = torch.tensor([[1.0], [1.0]]), torch.tensor([[3e4], [-3e4], [0.0]])
+    assert nll_each(hidden, weight, torch.tensor([0, 1])).tolist() == [0.0, 6e4]
+
+
+def test_what_is_not_a_number_is_not_hidden():
+    hidden, weight = torch.ones(2, 1), torch.ones(5, 1)
+    weight[3] = math.nan
+    assert nll_each(hidden, weight, torch.tensor([0, 1])).isnan().all()

@@ -1,6 +1,8 @@
 """Attention by documents: a value worked by hand, torch's own attention under a mask as the reference, and whole models.
 
-python -m pytest tests/nn/test_packed_attention.py
+The first ones try both ways of computing it, in C and by torch's products.
+
+    python -m pytest tests/nn/test_packed_attention.py
 """
 
 from __future__ import annotations
@@ -14,10 +16,25 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from septet.nn import packed_attention as module
 from septet.nn.architecture import block_mask
+from septet.nn.kernels import attention as compiled
 from septet.nn.model import Model
 from septet.nn.packed_attention import PACKABLE, PACKED, packed_attention, takes_documents
 
 
+@pytest.fixture(params=["C", "torch", "torch, in pieces"])
+def way(request, monkeypatch):
+    if request.param == "C":
+        if not compiled.available(torch.zeros(1)):
+            pytest.skip("no C compiler")
+        return request.param
+    monkeypatch.setattr(compiled, "available", lambda x: False)
+    if request.param == "torch, in pieces":  # several blocks of queries in a document, several pieces of a group
+        monkeypatch.setattr(module, "BLOCK", 16)
+        monkeypatch.setattr(module, "TILE", 1024)
+    return request.param
+
+
+@pytest.mark.usefixtures("way")
 def test_a_value_worked_by_hand():
     # one head of width 1; the second document is [3, 4]: its second query sees scores 2 * 1 and 2 * 0, values 3 and 4
     q, k = torch.tensor([[[[5.0], [0.0], [2.0]]]]), torch.tensor([[[[5.0], [1.0], [0.0]]]])
@@ -27,27 +44,21 @@ def test_a_value_worked_by_hand():
     assert found.flatten().tolist() == pytest.approx([7.0, 3.0, share * 3 + (1 - share) * 4], rel=1e-6)
 
 
-@pytest.fixture(params=["whole", "in pieces"])
-def _pieces(request, monkeypatch):
-    if request.param == "in pieces":  # several blocks of queries in a document, several pieces of a group
-        monkeypatch.setattr(module, "BLOCK", 16)
-        monkeypatch.setattr(module, "TILE", 1024)
-
-
 DOCUMENTS = torch.tensor([[1] * 20 + [2] + [3] * 70 + [0] * 5, [1] * 96, [4] * 17 + [5] * 16 + [6] * 48 + [0] * 15])
 
 
-@pytest.mark.usefixtures("_pieces")
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("width", [8, 64])
 @pytest.mark.parametrize("causal", [True, False])
-def test_values_and_gradients_are_those_of_a_mask(causal):
+def test_values_and_gradients_are_those_of_a_mask(causal, width):
     generator = torch.Generator().manual_seed(1)
-    ours = [torch.randn(3, 2, 96, 8, generator=generator, requires_grad=True) for _ in range(3)]
+    ours = [torch.randn(3, 2, 96, width, generator=generator, requires_grad=True) for _ in range(3)]
     theirs = [x.detach().double().requires_grad_() for x in ours]
     mask = block_mask(DOCUMENTS, DOCUMENTS, causal=causal, dtype=torch.float64)
     found = packed_attention(*ours, DOCUMENTS, causal=causal, scale=0.3)
     expected = functional.scaled_dot_product_attention(*theirs, attn_mask=mask, scale=0.3).transpose(1, 2)
     expected = expected * (DOCUMENTS != 0)[:, :, None, None]
-    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=2e-6)
     weights = torch.randn(found.shape, generator=generator)
     (found * weights).sum().backward()
     (expected * weights).sum().backward()
@@ -55,6 +66,7 @@ def test_values_and_gradients_are_those_of_a_mask(causal):
         torch.testing.assert_close(x.grad.double(), y.grad, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("way")
 def test_large_scores_do_not_overflow():
     q = torch.full((1, 1, 4, 8), 300.0)
     k = q * torch.tensor([1.0, -1.0, 2.0, 0.5])[None, None, :, None]
@@ -63,6 +75,7 @@ def test_large_scores_do_not_overflow():
     assert found[0, :, 0, 0].tolist() == [0.0, 0.0, 2.0, 2.0]
 
 
+@pytest.mark.usefixtures("way")
 def test_half_precision_errs_like_torchs_own():
     generator = torch.Generator().manual_seed(2)
     exact = [torch.randn(3, 2, 96, 32, generator=generator).bfloat16().double() for _ in range(3)]
@@ -76,12 +89,59 @@ def test_half_precision_errs_like_torchs_own():
     assert 0 < errors[0] < 1.5 * errors[1]
 
 
+@pytest.mark.usefixtures("way")
 def test_another_layout_of_the_same_size_is_not_taken_for_the_last_one():
     x = torch.randn(1, 1, 6, 4)
     one = packed_attention(x, x, x, torch.tensor([[1, 1, 1, 2, 2, 2]]), causal=True, scale=1.0)
     two = packed_attention(x, x, x, torch.tensor([[1, 1, 2, 2, 2, 2]]), causal=True, scale=1.0)
     assert torch.equal(one[:, :2], two[:, :2])
     assert not torch.equal(one[:, 2:], two[:, 2:])
+
+
+@pytest.mark.parametrize("length", [1, 7, 33, 130, 200])
+def test_both_ways_agree_whatever_the_length(length, monkeypatch):
+    if not compiled.available(torch.zeros(1)):
+        pytest.skip("no C compiler")
+    generator = torch.Generator().manual_seed(3)
+    whole = torch.randn(2, 3, 2 * length + 3, 20, generator=generator)
+    documents = torch.tensor([[0] + [1] * length + [2] * length + [0, 0], [5] * (2 * length + 3)])
+
+    def run():
+        # tensors whose numbers do not lie beside each other as attention would have them
+        q, k, v = (
+            x.clone().requires_grad_()
+            for x in (whole, whole.flip(0), whole.transpose(2, 3).contiguous().transpose(2, 3))
+        )
+        found = packed_attention(q, k, v, documents, causal=True, scale=0.2)
+        return found, torch.autograd.grad(found.square().sum(), (q, k, v))
+
+    one = run()
+    monkeypatch.setattr(compiled, "available", lambda x: False)
+    two = run()
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=5e-5)
+
+
+def test_the_threads_do_not_change_a_number():
+    x = torch.randn(4, 2, 96, 16, generator=torch.Generator().manual_seed(4))
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            y = x.clone().requires_grad_()
+            out = packed_attention(y, y, y, DOCUMENTS[[0, 1, 2, 0]], causal=True, scale=0.5)
+            found.append((out, *torch.autograd.grad(out.sum(), y)))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_what_is_not_a_number_stays_none():
+    x = torch.ones(1, 1, 4, 8)
+    q = x.clone()
+    q[0, 0, 2] = math.nan
+    found = packed_attention(q, x, x, torch.ones(1, 4, dtype=torch.int64), causal=True, scale=1.0)
+    assert found[0, :, 0].isnan().all(1).tolist() == [False, False, True, False]
 
 
 def small(kind: str):

@@ -380,7 +380,7 @@ def test_a_trial_of_compiling_changes_nothing(tmp_path, monkeypatch):
         raise RuntimeError("no C++ compiler")
 
     for name, fake, says in (
-        ("same", lambda module: module, "compiling takes"),
+        ("same", lambda module, **options: module, "compiling takes"),
         ("broken", broken, "torch.compile failed"),
     ):
         monkeypatch.setattr(torch, "compile", fake)

@@ -5,7 +5,8 @@ Shapes: N positions, D model width, V vocabulary, C positions in a chunk.
 The logits of a chunk of positions are made, used and dropped; positions without a target are never computed. `nll_sum` knows
 its weights beforehand and makes the gradient in the forward pass, so the head's product is done once; `nll_each` returns
 every position's value, whose gradient may be anything (as in DPO), and makes the logits again in the backward pass.
-Same idea as the cut and fused cross-entropies (Wijmans et al. 2024, https://arxiv.org/abs/2411.09009).
+Same idea as the cut and fused cross-entropies (Wijmans et al. 2024, https://arxiv.org/abs/2411.09009). On a processor with a C
+compiler septet.nn.kernels makes losses and gradients of the logits in one pass over them.
 
 A bias [V] of the head is a learned vector; it is added to the logits, and its gradient is the sum of theirs.
 
@@ -22,6 +23,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from septet.nn.kernels import cross_entropy as compiled
 
 __all__ = ["CHUNK", "nll_each", "nll_sum"]
 
@@ -78,6 +81,9 @@ def _chunk(
     small for float32.
     """
     count, size = len(labels_C), len(head_VD)
+    if compiled.available(hidden_CD):
+        logits = torch.mm(hidden_CD, head_VD.T)
+        return compiled.nll_(logits, labels_C, bias_V, weights_C, slopes=slopes), logits if slopes else logits[:0]
     rows = min(count, max(1, TILE // size)) if hidden_CD.device.type == "cpu" else count
     nll_C = torch.empty(count, dtype=torch.float32, device=hidden_CD.device)
     slopes_CV = hidden_CD.new_empty(count if slopes else 0, size)

@@ -206,9 +206,13 @@ class Model:
         with self.module.disable_adapter():  # type: ignore[operator]
             yield
 
-    def compile(self) -> None:
-        """Compile the trunk with torch.compile (needs a C++ compiler on a processor); parameters stay the same objects."""
-        self._compiled = {name: torch.compile(part) for name, part in self._parts().items()}
+    def compile(self, *, ragged: bool = False) -> None:
+        """Compile the trunk with torch.compile (needs a C++ compiler on a processor); parameters stay the same objects.
+
+        ragged: once for batches of all shapes, where they differ; otherwise for the first one's, and again where another comes.
+        """
+        dynamic = True if ragged else None
+        self._compiled = {name: torch.compile(part, dynamic=dynamic) for name, part in self._parts().items()}
 
     def uncompile(self) -> None:
         """Go back to the trunk as it is."""

@@ -244,6 +244,8 @@ class _Run:
             self.step += 1
             last = self.step == plan.steps
             if len(self.held_out) and (last or (plan.eval_every and self.step % plan.eval_every == 0)):
+                if not plan.eval_every:
+                    model.uncompile()  # for one evaluation, without gradients, compiling anew does not pay
                 record["held_out"] = self._evaluate()
                 last |= self._no_better()
             self.curve.append(record)
@@ -421,7 +423,7 @@ class _Run:
         if self.compiled is None:
             self.compiled = self._compiling_pays() if self.plan.compile == "auto" else bool(self.plan.compile)
         if self.compiled:
-            self.model.compile()
+            self.model.compile(ragged=self.objective.ragged)
 
     def _compiling_pays(self) -> bool:
         """Try one window both ways, and put everything back: True where the compiled run, compilation included, is done first."""
@@ -442,7 +444,7 @@ class _Run:
             if plain * (self.plan.steps - self.step) < TOO_SHORT:
                 self.work.log(f"A step takes {plain:.3g} s: the whole training is too short for compiling to pay.")
                 return False
-            self.model.compile()
+            self.model.compile(ragged=self.objective.ragged)
             first = seconds()
             fast = min(seconds() for _ in range(3))
             saved = (plain - fast) * (self.plan.steps - self.step)

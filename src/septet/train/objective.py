@@ -100,6 +100,8 @@ class Objective(Component):
     """How many tokens it puts around a piece of text, at most; rows are packed shorter by so many."""
     couples: ClassVar[bool] = False
     """True where examples of a batch see each other (InfoNCE): such a batch is never split."""
+    ragged: ClassVar[bool] = False
+    """True where the shapes of its batches differ from step to step."""
     compiles: ClassVar[bool] = True
     """False where its loss is over a head of its own, which `Model.compile` leaves as it is."""
     needs: ClassVar[frozenset[str]] = frozenset()

@@ -123,6 +123,7 @@ class PairObjective(Objective):
     """An objective over preference pairs; its rows are `Pair`s."""
 
     learns_from: ClassVar[Literal["text", "conversations", "pairs"]] = "pairs"
+    ragged: ClassVar[bool] = True
 
     def prepare(self, rows: Sequence[Pair], tokenizer: Any, rngs: Sequence[Generator]) -> Batch:
         """Pack the 2 P sequences of P pairs into int64 rows [B, T].

@@ -8,33 +8,18 @@ how many there are.
 
 What it is not: a library. `septet.nn.packed_attention` compiles and calls it, and knows how to do without it.
 
-    cc -O3 -march=native -shared -fPIC attention.c -o attention.so
+    cc -O3 -march=native -shared -fPIC attention.c -o attention.so -lm
 */
 
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "vectors.h"
 
-#if defined(__AVX512F__)
-#define WIDTH 16
-#define ROWS 8
-#elif defined(__AVX__)
-#define WIDTH 8
-#define ROWS 4
+#if defined(__AVX__) && !defined(__AVX512F__)
+#define ROWS 4 /* of a product that are summed at one time: as many as there are registers for */
 #else
-#define WIDTH 4
 #define ROWS 8
 #endif
 #define COLUMNS 16 /* rows of a matrix in here are padded to a multiple of this, and their number to a multiple of 8 */
 #define BLOCK 32   /* queries that are computed at one time */
-#define LOG2_E 1.4426950408889634f
-
-typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
-typedef int32_t ints __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
-
-static inline vec all(float x) { return x - (vec){0}; }
-static inline long up(long n, long by) { return (n + by - 1) / by * by; }
 
 /* -- products ----------------------------------------------------------------------------------------------------------- */
 
@@ -89,10 +74,7 @@ static void read_row(const part *x, long row, float scale, float *to)
 {
     if (x->half) {
         const uint16_t *from = (const uint16_t *)x->first + row * x->step;
-        for (long i = 0; i < x->width; i++) {
-            union { uint32_t bits; float value; } u = {(uint32_t)from[i] << 16};
-            to[i] = u.value * scale;
-        }
+        for (long i = 0; i < x->width; i++) to[i] = from_half(from[i]) * scale;
     } else {
         const float *from = (const float *)x->first + row * x->step;
         for (long i = 0; i < x->width; i++) to[i] = from[i] * scale;
@@ -103,11 +85,7 @@ static void write_row(const part *x, long row, float scale, const float *from)
 {
     if (x->half) {
         uint16_t *to = (uint16_t *)x->first + row * x->step;
-        for (long i = 0; i < x->width; i++) {
-            union { float value; uint32_t bits; } u = {from[i] * scale};
-            uint32_t nearest = (u.bits + 0x7fff + ((u.bits >> 16) & 1)) >> 16;
-            to[i] = u.value == u.value ? (uint16_t)nearest : 0x7fc0;
-        }
+        for (long i = 0; i < x->width; i++) to[i] = to_half(from[i] * scale);
     } else {
         float *to = (float *)x->first + row * x->step;
         for (long i = 0; i < x->width; i++) to[i] = from[i] * scale;
@@ -133,44 +111,6 @@ static void turn(long rows, long columns, const float *from, long ld, float *to,
 }
 
 /* -- softmax ------------------------------------------------------------------------------------------------------------- */
-
-/* 2^x for x <= 0, within 2 units in the last place; 0 below -126. */
-static inline vec power(vec x)
-{
-    const vec shift = all(12582912.0f); /* adding it leaves the nearest integer in the last bits */
-    vec low = all(-126.0f);
-    ints real = x >= low;
-    x = (vec)(((ints)x & real) | ((ints)low & ~real));
-    vec moved = x + shift, f = x - (moved - shift);
-    vec y = all(1.5403530e-4f);
-    y = y * f + all(1.3333558e-3f);
-    y = y * f + all(9.6181291e-3f);
-    y = y * f + all(5.5504109e-2f);
-    y = y * f + all(2.4022651e-1f);
-    y = y * f + all(6.9314718e-1f);
-    y = y * f + all(1.0f);
-    return (vec)(((ints)y + ((ints)moved << 23)) & real);
-}
-
-static inline vec larger(vec a, vec b)
-{
-    ints first = a > b;
-    return (vec)(((ints)a & first) | ((ints)b & ~first));
-}
-
-static float most_of(vec x)
-{
-    float most = x[0];
-    for (int i = 1; i < WIDTH; i++) most = x[i] > most ? x[i] : most;
-    return most;
-}
-
-static float sum_of(vec x)
-{
-    float sum = 0;
-    for (int i = 0; i < WIDTH; i++) sum += x[i];
-    return sum;
-}
 
 /* Make the scores of one query, in powers of two, 2^(score - most); 0 beyond `seen`. Return the sum, and the greatest score. */
 static float soften(float *scores, long seen, long padded, float *most)
@@ -308,15 +248,10 @@ static void work(void *given)
     free(room);
 }
 
-typedef void (*team)(void (*)(void *), void *, unsigned, unsigned);
-
-/* Run a job on the threads of the OpenMP library whose GOMP_parallel is given, or on the caller's alone. Return 0, or 1: no memory. */
+/* Return 0, or 1: no memory. */
 int attention(job *j, team parallel)
 {
     j->next = j->failed = 0;
-    if (parallel && j->threads > 1)
-        parallel(work, j, (unsigned)j->threads, 0);
-    else
-        work(j);
+    together(work, j, j->threads, parallel);
     return (int)j->failed;
 }

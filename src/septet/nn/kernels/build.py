@@ -64,7 +64,8 @@ def library(name: str) -> ctypes.CDLL | None:
         return None
     source = Path(__file__).with_name(f"{name}.c")
     try:
-        facts = (source.read_text(encoding="utf-8"), compiler, str(os.stat(compiler).st_mtime_ns), " ".join(FLAGS))
+        texts = [path.read_text(encoding="utf-8") for path in (source, source.with_name("vectors.h"))]
+        facts = (*texts, compiler, str(os.stat(compiler).st_mtime_ns), " ".join(FLAGS))
         mark = hashlib.sha256("\0".join((*facts, _processor())).encode()).hexdigest()[:16]
         target = _cache() / f"{name}-{mark}.so"
         if not target.exists():

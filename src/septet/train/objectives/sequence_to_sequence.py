@@ -39,6 +39,7 @@ class SequenceToSequence(Objective):
 
     fits: ClassVar[frozenset[str]] = frozenset({"encoder-decoder"})
     learns_from: ClassVar[Literal["text", "conversations", "pairs", "labels"]] = "labels"
+    ragged: ClassVar[bool] = True
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """The share of the probability that is spread over the vocabulary; 0.1 is usual in translation."""

@@ -56,6 +56,7 @@ class Supervised(Objective):
     """Mean negative log-likelihood of the answers' tokens, in nats a token."""
 
     learns_from: ClassVar[Literal["text", "conversations", "pairs", "labels"]] = "conversations"
+    ragged: ClassVar[bool] = True
 
     packed: bool = True
     """Whether a row may hold several conversations; what is learned is the same, only slower where each has its own."""
