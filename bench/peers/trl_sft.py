@@ -7,8 +7,8 @@ both sides compute with the same libraries. It imports nothing of ours.
     PYTHONPATH=FOLDER python bench/peers/trl_sft.py SETTINGS_JSON
 
 The settings: `model`, a folder; `rows`, a file of {"messages": [...]} lines; `out`, the folder for the trained model; `max_length`,
-tokens of a row; `rate`, of learning; `threads` of torch, or 0; `adapter`, "full" or what peft's LoraConfig takes; `model_options`
-for from_pretrained; `options` for SFTConfig. The last line that is printed is RESULT and a JSON object.
+tokens of a row; `passes` over the rows; `rate`, of learning; `threads` of torch, or 0; `adapter`, "full" or what peft's LoraConfig
+takes; `model_options` for from_pretrained; `options` for SFTConfig. The last line that is printed is RESULT and a JSON object.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main(settings: dict[str, Any]) -> None:
         output_dir=settings["out"],
         max_length=settings["max_length"],
         learning_rate=settings["rate"],
-        num_train_epochs=1,
+        num_train_epochs=settings["passes"],
         lr_scheduler_type="cosine",
         warmup_steps=0.05,
         weight_decay=0.0,

@@ -54,6 +54,15 @@ def test_another_processor_has_another_file(cache, monkeypatch):
     assert len(list(cache.iterdir())) == 2
 
 
+@needs_compiler
+def test_a_compiler_that_does_not_know_this_processor_is_asked_for_less(cache, tmp_path, monkeypatch):
+    modest = tmp_path / "modest"
+    modest.write_text('#!/bin/sh\ncase "$*" in *native*) exit 1;; esac\nexec cc "$@"\n', encoding="utf-8")
+    modest.chmod(modest.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("CC", str(modest))
+    assert build.library("attention") is not None
+
+
 def test_without_a_compiler_there_is_none(cache, monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler")
     assert build.library("attention") is None

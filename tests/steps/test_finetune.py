@@ -133,3 +133,22 @@ def test_limit_and_no_held_out_rows(inputs, tmp_path):
         work_at(tmp_path), model=inputs["model"], data=artifact(rows, "dataset")
     )
     assert (facts["train_rows"], facts["held_out_rows"], facts["held_out_loss"]) == (9, 0, None)
+
+
+def test_rows_of_a_pass_and_recomputing_change_nothing_that_is_learned(inputs, tmp_path):
+    def losses(name, **more):
+        work = work_at(tmp_path / name)
+        Finetune(**{**FIELDS, "epochs": 2, "precision": "float32", **more}).run(work, **inputs)
+        return [json.loads(line)["loss"] for line in (work.out / "curve.jsonl").read_text().splitlines()]
+
+    whole = losses("whole")
+    assert losses("split", micro_rows=3) == pytest.approx(whole, rel=1e-4)
+    assert losses("again", recompute=True) == pytest.approx(whole, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_compiled_it_learns_the_same(inputs, tmp_path):
+    plain = Finetune(**{**FIELDS, "epochs": 2}).run(work_at(tmp_path / "plain"), **inputs)
+    facts = Finetune(**{**FIELDS, "epochs": 2, "compile": True}).run(work_at(tmp_path / "compiled"), **inputs)
+    assert facts["compiled"] is True
+    assert facts["held_out_loss"] == pytest.approx(plain["held_out_loss"], rel=0.02)

@@ -4,6 +4,7 @@ python -m pytest tests/steps/test_finetune_heads.py
 """
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.train.folders import save_family
@@ -61,3 +62,14 @@ def test_it_teaches_vectors(tmp_path):
 def test_an_encoder_decoder_learns_no_vectors(tmp_path):
     with pytest.raises(ComponentError, match=r"'encoder-decoder' cannot learn the task 'similarity'"):
         Finetune(**FIELDS).run(work_at(tmp_path / "work"), **inputs(tmp_path, "t5", "similarity", couples()))
+
+
+def test_a_head_is_not_compiled_and_that_is_told(tmp_path):
+    told = []
+    work = work_at(tmp_path / "work")
+    work = replace(work, emit=told.append)
+    facts = Finetune(epochs=1, compile=True, **FIELDS).run(
+        work, **inputs(tmp_path, "bert", "question-answering", questions())
+    )
+    assert "compiled" not in facts
+    assert any("Not compiled: 'spans' learns a head" in str(event) for event in told)

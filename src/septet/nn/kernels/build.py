@@ -20,11 +20,14 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["library", "team"]
 
-FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
+FLAGS = ("-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
+FOR_THIS = ("-march=native", "-mcpu=native")
+"""What has a compiler use all instructions of this processor; each knows one or both, or neither."""
 PATIENCE = 120.0
 
 _log = logging.getLogger(__name__)
@@ -48,9 +51,17 @@ def _compile(source: Path, compiler: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
-        command = [compiler, *FLAGS, str(source), "-o", str(made), "-lm"]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
+        for flag in FOR_THIS:
+            if _run(compiler, [*FLAGS, flag], source, made).returncode == 0:
+                break
+        else:
+            _run(compiler, FLAGS, source, made).check_returncode()
         made.replace(target)
+
+
+def _run(compiler: str, flags: Sequence[str], source: Path, made: Path) -> subprocess.CompletedProcess[str]:
+    command = [compiler, *flags, str(source), "-o", str(made), "-lm"]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
 
 
 @functools.cache
@@ -65,7 +76,7 @@ def library(name: str) -> ctypes.CDLL | None:
     source = Path(__file__).with_name(f"{name}.c")
     try:
         texts = [path.read_text(encoding="utf-8") for path in (source, source.with_name("vectors.h"))]
-        facts = (*texts, compiler, str(os.stat(compiler).st_mtime_ns), " ".join(FLAGS))
+        facts = (*texts, compiler, str(os.stat(compiler).st_mtime_ns), " ".join((*FLAGS, *FOR_THIS)))
         mark = hashlib.sha256("\0".join((*facts, _processor())).encode()).hexdigest()[:16]
         target = _cache() / f"{name}-{mark}.so"
         if not target.exists():
