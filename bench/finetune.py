@@ -4,10 +4,10 @@ Our side is `septet finetune`: its defaults, but for the adapter and the length 
 TRL gets its best: its ways of batching, packing, attention, precision and compiling are tried once each; ours meets the fastest.
 
 - `pilot`: TRL's options, on a few conversations. Without this part, what was the fastest before is taken.
-- `speed`: both teach the same 13.8 M-parameter Llama from the same weights the same conversations twice (Alpaca's; one tokenizer and
-  template), in steps of as many tokens; the second pass is timed. Float32 weights and AdamW states, clipping 1.0, the same peak rate, a cosine. Runs
-  alternate, each in a process of its own; the figure is the median ratio of supervised tokens a second over the pairs. The tokens
-  must be the same, and the held-out losses close: a check of the work, not a result.
+- `speed`: both teach the same 13.8 M-parameter Llama from the same weights the same conversations twice (Alpaca's; one tokenizer
+  and template), in steps of as many tokens; the second pass is timed. Float32 weights and AdamW states, clipping 1.0, the same peak
+  rate, a cosine. Runs alternate, each in a process of its own; the figure is the median ratio of supervised tokens a second over
+  the pairs. The tokens must be the same, and the held-out losses close: a check of the work, not a result.
 - `memory`: the most that a process holds with full, LoRA and QLoRA on a 93 M-parameter Llama, in training and over the whole step.
 - `quality`: LoRA and QLoRA on a base that has learned from other conversations; held-out losses, paired over seeds.
 
@@ -586,7 +586,8 @@ def main() -> None:
         "title": "Fine-tuning on instructions, beside TRL's SFTTrainer"
         + ("" if set(options.parts) == set(PARTS) else f": {', '.join(options.parts)}"),
         "about": f"A 13.8 M-parameter Llama, {work['conversations']['alpaca']} conversations of Alpaca of at most {LENGTH} tokens, "
-        "each twice, the second pass timed; float32 weights and AdamW states, clipping 1.0. Ours is `septet finetune` with its defaults, and with `compile: true`; TRL has the "
+        "each twice, the second pass timed; float32 weights and AdamW states, clipping 1.0. Ours is `septet finetune` with its "
+        "defaults, and with `compile: true`; TRL has the "
         "fastest of the options that were tried. Memory: a 93 M-parameter Llama, two conversations a step. Quality: a base that "
         "has learned from Dolly, LoRA and QLoRA of rank 16 on Alpaca, held-out nats a token; the interval is over seeds.",
         "command": f"make bench BENCH=finetune ARGS='--trl FOLDER --parts {' '.join(options.parts)}'",
