@@ -144,7 +144,7 @@ def default(family: str) -> Objective:
 
 
 MOMENTS = {
-    "in a step": (torch.nn.utils, "clip_grad_norm_", 9),
+    "in a step": (torch.nn.utils, "get_total_norm", 9),
     "in a save": (checkpoint.os, "fsync", 4),  # a checkpoint syncs its file and its folder
     "before the rename": (checkpoint.os, "replace", 3),
 }
