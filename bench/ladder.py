@@ -6,6 +6,7 @@ seeds and 2,000 training rows; of two learning rates the better one on held-out 
 SST-2 and TREC stands a bag of words (logistic regression over words and pairs, its strength chosen on the same held-out rows).
 What was finished is kept in --home, and a later call goes on from there. --rows, --seeds and --rates make it shorter; the result
 says so. Of DialogSum the 500 conversations of the development set are there: 450 to learn from.
+
 What it is not: a ranking of adapters for large models.
 
     SEPTET_DATA=../shared/data python bench/ladder.py [--sets sst2 conll] [--rungs lora full] [--home FOLDER] [--quick]

@@ -1,8 +1,8 @@
 """Two ranks train as one process does; checkpoints do not know how many there were; a rank that dies is replaced.
 
 Tolerances: float32 sums in another order differ in the last bits, and an optimizer step enlarges that where a gradient is near 0.
-Losses agree within 2e-5 of themselves, weights within 1e-3 (weights are of the order of 0.02 to 1, and move by about 0.1; Muon,
-which makes all directions of a gradient equally long, enlarges rounding most: .0005 was seen, whichever way attention is computed).
+Losses agree within 2e-5 of themselves, weights within 5e-4 (weights are of the order of 0.02 to 1, and move by about 0.1); with an
+average over Muon's steps within 1e-3: it makes all directions of a gradient equally long, which enlarges rounding (.00055 was seen).
 
     python -m pytest tests/invariant/test_ranks.py
 """
@@ -45,7 +45,7 @@ from septet.train.runtime import settle
 
 HERE = "tests.invariant.test_ranks"
 STEPS = 10
-LOSS, WEIGHT = 2e-5, 1e-3
+LOSS, WEIGHT, MUON_AVERAGE = 2e-5, 5e-4, 1e-3
 
 
 def train(ranks: Ranks, settings: dict[str, Any]) -> dict[str, Any]:
@@ -156,6 +156,7 @@ def test_two_ranks_train_as_one_process(tmp_path, settings):
     assert two["facts"]["ranks"] == 2
     # Lion steps by a sign, which the last bit of a gradient near zero decides
     loose = {"weight": None, "loss": 1e-3} if settings["optimizer"] == "lion" else {}
+    loose |= {"weight": MUON_AVERAGE} if "average" in settings else {}
     assert_same((tmp_path / "one", tmp_path / "two"), (one, two), **loose)
 
 
@@ -176,7 +177,7 @@ def test_a_checkpoint_goes_on_with_another_number_of_ranks(tmp_path, before, aft
     done = together(after, folder, optimizer="muon", average=0.9)
     assert done["resumed"] == 4
     assert any(f"made by {before} ranks and {after} go on" in text for text in done["log"])
-    assert_same((tmp_path / "whole", folder), (whole, done))
+    assert_same((tmp_path / "whole", folder), (whole, done), weight=MUON_AVERAGE)
 
 
 @pytest.mark.slow

@@ -104,25 +104,20 @@ def _layout(documents_BT: Tensor, heads: int) -> _Layout:
     for last in _LAST:
         if last.heads == heads and torch.equal(last.documents, documents_BT):
             return last
-    documents = documents_BT.numpy()
-    count = documents.size
-    begins = np.ones(documents.shape, dtype=bool)
-    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    starts = np.flatnonzero(begins)
-    sizes = np.append(starts[1:], count) - starts
-    real = documents.reshape(-1)[starts] != 0
-    starts, sizes = starts[real], sizes[real]
+    count = documents_BT.numel()
+    rows, places, sizes = compiled.where(documents_BT).T
+    starts = rows * documents_BT.shape[1] + places
     padded = _padded(sizes)
     groups, there, place = [], [], 0
     for length in np.unique(padded):
         chosen = padded == length
         within = np.arange(length)
         # [n, H, L]: the vector of head h at place p is p * H + h
-        rows = (starts[chosen, None] + within)[:, None, :] * heads + np.arange(heads)[:, None]
-        rows = np.where((within < sizes[chosen, None])[:, None, :], rows, count * heads)
-        at = slice(place, place := place + rows.size)
+        vectors = (starts[chosen, None] + within)[:, None, :] * heads + np.arange(heads)[:, None]
+        vectors = np.where((within < sizes[chosen, None])[:, None, :], vectors, count * heads)
+        at = slice(place, place := place + vectors.size)
         groups.append(_Group(at, int(chosen.sum()) * heads, int(length), torch.from_numpy(sizes[chosen].repeat(heads))))
-        there.append(rows.reshape(-1))
+        there.append(vectors.reshape(-1))
     gathered = np.concatenate(there) if there else np.zeros(0, np.int64)
     back = np.full(count * heads + 1, len(gathered))
     back[gathered] = np.arange(len(gathered))

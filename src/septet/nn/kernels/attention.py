@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from septet.nn.kernels.build import library, team
+from septet.nn.kernels.build import computes, run
 
-__all__ = ["available", "backward", "forward"]
+__all__ = ["available", "backward", "forward", "where"]
 
 TENSORS = ("q", "k", "v", "out", "grad", "dq", "dk", "dv")  # in the order of the C file
 
@@ -47,7 +47,7 @@ class _Job(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where the documents of a batch are: row, place and length of each, int64 [n, 3], the longest first; whether they fill it."""
+    """Where the documents of a batch are, the longest first; whether they fill it."""
 
     documents_BT: Tensor
     parts: np.ndarray
@@ -60,22 +60,26 @@ _LAST: list[_Found] = []
 
 def available(x: Tensor) -> bool:
     """Whether tensors like this one can be computed here."""
-    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and library("attention") is not None
+    return computes("attention", x)
+
+
+def where(documents_BT: Tensor) -> np.ndarray:
+    """Return row, place and length of each document, int64 [n, 3]; what has number 0 is none."""
+    documents = documents_BT.numpy()
+    begins = np.ones(documents.shape, dtype=bool)
+    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    rows, places = np.nonzero(begins)
+    lengths = np.diff(np.append(np.flatnonzero(begins), documents.size))
+    return np.stack([rows, places, lengths], axis=1)[documents[rows, places] != 0]
 
 
 def _find(documents_BT: Tensor) -> _Found:
     for last in _LAST:
         if torch.equal(last.documents_BT, documents_BT):
             return last
-    documents = documents_BT.numpy()
-    begins = np.ones(documents.shape, dtype=bool)
-    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    rows, places = np.nonzero(begins)
-    lengths = np.diff(np.append(np.flatnonzero(begins), documents.size))
-    real = documents[rows, places] != 0
-    parts = np.stack([rows, places, lengths], axis=1)[real]
-    parts = np.ascontiguousarray(parts[np.argsort(-parts[:, 2], kind="stable")], dtype=np.int64)
-    found = _Found(documents_BT.clone(), parts, bool(real.all()))
+    parts = where(documents_BT)
+    parts = np.ascontiguousarray(parts[np.argsort(-parts[:, 2], kind="stable")])
+    found = _Found(documents_BT.clone(), parts, int(parts[:, 2].sum()) == documents_BT.numel())
     _LAST[:] = [found]
     return found
 
@@ -103,10 +107,7 @@ def _run(tensors: dict[str, Tensor], logs_BTH: Tensor, found: _Found, causal: bo
             kept.append(x)
             job.tensors[number] = x.data_ptr()
             job.steps[number][:] = x.stride()[:3]
-    compiled = library("attention")
-    assert compiled is not None, "ask `available` first"
-    if compiled.attention(ctypes.byref(job), team()):
-        raise MemoryError("not enough memory for attention; make batches smaller")
+    run("attention", job)
 
 
 def _empty(like: Tensor, found: _Found) -> Tensor:
@@ -120,7 +121,8 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """q, k, v [B, T, H, D] of one type. Return (attention [B, T, H, D], base-2 logarithms of the sums float32 [B, T, H])."""
     found = _find(documents_BT)
-    out, logs = _empty(v, found), _empty(v[..., 0], found).float()
+    make = torch.empty if found.full else torch.zeros
+    out, logs = _empty(v, found), make(v.shape[:3])
     _run({"q": q, "k": k, "v": v, "out": out}, logs, found, causal, scale)
     return out, logs
 

@@ -22,8 +22,12 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["library", "team"]
+if TYPE_CHECKING:  # torch takes 1.5 s to import
+    from torch import Tensor
+
+__all__ = ["computes", "library", "run"]
 
 FLAGS = ("-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
 FOR_THIS = ("-march=native", "-mcpu=native")
@@ -88,8 +92,21 @@ def library(name: str) -> ctypes.CDLL | None:
         return None
 
 
+def computes(name: str, x: Tensor) -> bool:
+    """Whether tensors like this one can be given to the library made of `name`.c."""
+    return x.device.type == "cpu" and str(x.dtype) in ("torch.float32", "torch.bfloat16") and library(name) is not None
+
+
+def run(name: str, job: ctypes.Structure) -> None:
+    """Call the function of this name in the library of this name. Raises MemoryError."""
+    found = library(name)
+    assert found is not None, "ask `computes` first"
+    if getattr(found, name)(ctypes.byref(job), _team()):
+        raise MemoryError(f"not enough memory for {name}; make batches smaller")
+
+
 @functools.cache
-def team() -> ctypes.c_void_p | None:
+def _team() -> ctypes.c_void_p | None:
     """Return the address of GOMP_parallel in the OpenMP library that torch has loaded, so that its threads are shared, or None."""
     import torch  # loads it
 

@@ -14,7 +14,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from septet.nn.kernels.build import library, team
+from septet.nn.kernels.build import computes, run
 
 __all__ = ["available", "nll_"]
 
@@ -41,9 +41,7 @@ class _Job(ctypes.Structure):
 
 def available(x: Tensor) -> bool:
     """Whether logits like this tensor can be computed here."""
-    return (
-        x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and library("cross_entropy") is not None
-    )
+    return computes("cross_entropy", x)
 
 
 def nll_(
@@ -69,8 +67,5 @@ def nll_(
         slopes=slopes,
         threads=torch.get_num_threads(),
     )
-    compiled = library("cross_entropy")
-    assert compiled is not None, "ask `available` first"
-    if compiled.cross_entropy(ctypes.byref(job), team()):
-        raise MemoryError("not enough memory for the loss")
+    run("cross_entropy", job)
     return nll
