@@ -1,8 +1,8 @@
 """Two ranks train as one process does; checkpoints do not know how many there were; a rank that dies is replaced.
 
 Tolerances: float32 sums in another order differ in the last bits, and an optimizer step enlarges that where a gradient is near 0.
-Losses agree within 2e-5 of themselves, weights within 5e-4 (weights are of the order of 0.02 to 1, and move by about 0.1); with an
-average over Muon's steps within 1e-3: it makes all directions of a gradient equally long, which enlarges rounding (.00055 was seen).
+Losses agree within 2e-5 of themselves, weights within 5e-4 (weights are of the order of 0.02 to 1, and move by about 0.1). With an
+average over Muon's steps it is 1e-3: it makes all directions of a gradient equally long, which enlarges rounding (.00055 was seen).
 
     python -m pytest tests/invariant/test_ranks.py
 """
