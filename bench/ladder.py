@@ -78,7 +78,7 @@ RECIPES: dict[str, tuple[str, str, dict[str, Any] | None]] = {
 }
 """The recipes that pre-train a model (the step `base`) and read rows, the name of that step, and what it reads here instead."""
 PRETRAINING = 2_000_000
-EPOCHS = {"sst2": 3, "trec": 5, "conll": 5, "squad": 3, "multi30k": 5, "scitldr": 5, "dialogsum": 10}
+EPOCHS = {"sst2": 3, "trec": 5, "conll": 5, "squad": 2, "multi30k": 5, "scitldr": 5, "dialogsum": 10}
 LONGEST = {"squad": 256, "scitldr": 256, "dialogsum": 256}
 
 

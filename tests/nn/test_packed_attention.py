@@ -191,17 +191,13 @@ def test_every_model_that_takes_documents_keeps_them_apart(kind):
         torch.testing.assert_close(model.trainable()[name].grad, grad, rtol=1e-4, atol=1e-6)
 
 
-def test_dropout_windows_and_other_attentions_keep_their_masks():
-    config = small("gpt2").config
-    config.attn_pdrop = 0.1
-    assert not takes_documents(config, training=True)
-    assert takes_documents(config, training=False)
+def test_windows_and_other_attentions_keep_their_masks():
     config = small("llama").config
     config.sliding_window = 8
-    assert not takes_documents(config, training=False)
+    assert not takes_documents(config)
     config = small("bert").config
     config._attn_implementation = "eager"
-    assert not takes_documents(config, training=False)
+    assert not takes_documents(config)
     assert config._attn_implementation == "eager"
 
 
@@ -210,7 +206,7 @@ def test_the_choice_is_not_saved_and_generating_goes_on_as_before(tmp_path):
     ids = torch.tensor([[3, 4, 5, 6], [1, 1, 7, 8]])
     mask = (ids != 1).long()
     before = made.generate(input_ids=ids, attention_mask=mask, max_new_tokens=6, do_sample=False)
-    assert takes_documents(made.config, training=False)
+    assert takes_documents(made.config)
     after = made.generate(input_ids=ids, attention_mask=mask, max_new_tokens=6, do_sample=False)
     assert torch.equal(before, after)
     made.save_pretrained(tmp_path)

@@ -66,6 +66,17 @@ def test_the_rate_for_all_weights_is_among_the_published_ones(width, low, high):
     assert low <= Adapter.parse("full").learning_rate(model) <= high * (1 + 1e-9)
 
 
+@pytest.mark.parametrize(
+    ("width", "low", "high"),
+    [(64, 5e-3, 5e-3), (256, 5e-3, 5e-3), (384, 8e-4, 1.2e-3), (768, 2e-4, 2.5e-4), (4096, 1e-4, 2e-4)],
+)
+@pytest.mark.parametrize("kind", ["lora", "qlora"])
+def test_the_rate_for_low_ranks_is_among_the_published_ones(kind, width, low, high):
+    model = tiny_model()
+    model.config.hidden_size = width
+    assert low <= Adapter.parse(kind).learning_rate(model) <= high * (1 + 1e-9)
+
+
 def test_the_seed_decides_the_first_values_and_nothing_else_does():
     def first(seed):
         torch.manual_seed(torch.seed() % 1000)

@@ -22,6 +22,7 @@ from septet.core.errors import DataError
 from septet.nn.device import pick_device
 from septet.nn.load import open_config, open_tokenizer, with_virtual_tokens
 from septet.nn.model import Model, quiet_bars
+from septet.nn.unpadded import unpad
 
 __all__ = ["Head", "open_with_head"]
 
@@ -87,6 +88,7 @@ def open_with_head(
                 )
             except Exception as error:  # whatever a foreign file makes the library raise, the folder is at fault
                 raise DataError(f"it does not open with a head for {head}: {error}", file=Path(folder)) from error
+    unpad(module)
     return with_virtual_tokens(Model(module.eval(), tokenizer, device=pick_device(device)), Path(folder))
 
 

@@ -36,6 +36,7 @@ from septet.core.errors import ComponentError
 from septet.nn.architecture import Architecture, architecture_of, block_mask
 from septet.nn.cross_entropy import nll_each, nll_sum
 from septet.nn.device import bfloat16_is_native
+from septet.nn.dropout import quicken
 from septet.nn.packed_attention import takes_documents
 
 __all__ = ["IGNORE", "Model", "Outputs", "VocabularyHead", "longest", "quiet_bars"]
@@ -101,6 +102,7 @@ class Model:
 
     def __init__(self, module: nn.Module, tokenizer: Any, *, device: torch.device | str | None = None) -> None:
         self.module = module if device is None else module.to(device)
+        quicken(module)
         self.tokenizer = tokenizer
         self.architecture: Architecture = architecture_of(self.config)
         self.within: Callable[[Callable[[], Any]], Any] = lambda compute: compute()
@@ -343,11 +345,7 @@ class Model:
             documents = torch.ones_like(found["input_ids"]) if positions is None else (positions == 0).cumsum(dim=1)
         causal = self.architecture == "decoder"
         restarts = positions is not None and self.config.model_type in ISOLATING
-        if (
-            prefix is None
-            and documents.device.type == "cpu"
-            and takes_documents(self.config, training=self.module.training)
-        ):
+        if prefix is None and documents.device.type == "cpu" and takes_documents(self.config):
             found["attention_mask"] = documents[:, None, None, :]
         elif not causal or prefix is not None or not (restarts or _one_each(documents)):
             dtype = next(self.module.parameters()).dtype

@@ -8,7 +8,7 @@ back. For causal attention the keys after a block of queries are left out too. S
 are in the type of the values; the backward pass makes the probabilities again from the logarithm of their sum, as FlashAttention
 does (Dao 2023, https://arxiv.org/abs/2307.08691, algorithms 1 and 2), so that nothing of the size of the scores is kept. Where
 there is a C compiler, septet.nn.kernels computes it, several times as fast; what follows here is torch's products, for where
-there is none.
+there is none. Probabilities that drop out are drawn from a seed, and again in the backward pass; both ways draw others.
 
 It takes the place of transformers' `sdpa` under the name PACKED; where the mask that it is given is int64 [B, 1, 1, T], this is the
 number of the document at each position, 0 for padding. With any other mask it is `sdpa`.
@@ -20,7 +20,7 @@ What it is not: for GPUs, which have better kernels; for generating, where there
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import e, log2
@@ -49,14 +49,26 @@ BLOCK = 128
 
 
 def packed_attention(
-    q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, documents_BT: Tensor, *, causal: bool, scale: float
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    documents_BT: Tensor,
+    *,
+    causal: bool,
+    scale: float,
+    dropout: float = 0.0,
 ) -> Tensor:
     """Return softmax(scale * q k^T) v within each document, [B, T, H, D] in the type of v; 0 where the document is 0.
 
-    documents int64 [B, T]: one number for all positions of a document, which lie beside each other.
+    documents int64 [B, T]: one number for all positions of a document, which lie beside each other. dropout: the share of
+    probabilities that become 0, while the others are divided by what is left.
     """
     q, k, v = (x.to(v_BHTD.dtype).transpose(1, 2) for x in (q_BHTD, k_BHTD, v_BHTD))
-    return _forward(q, k, v, documents_BT, causal, scale)[0]
+    seed = torch.randint(2**62, ()) if dropout else _NO_SEED
+    return _forward(q, k, v, documents_BT, seed, causal, scale, dropout)[0]
+
+
+_NO_SEED = torch.zeros((), dtype=torch.int64)
 
 
 # -- where the documents are ---------------------------------------------------------------------------------------------
@@ -172,15 +184,26 @@ def _scores(q: Tensor, k: Tensor, scale: float, bias: Tensor | None) -> Tensor:
     return scores if bias is None else scores.add_(bias)
 
 
+def _masks(dropout: float, seed: Tensor) -> Callable[[Tensor], Tensor | None]:
+    """Return what gives, for the pieces in the order of `_tiles`, the factors of probabilities: 0, or 1 / (1 - dropout)."""
+    if not dropout:
+        return lambda probs: None
+    generator = torch.Generator().manual_seed(int(seed))
+    return lambda probs: torch.empty(probs.shape).bernoulli_(1 - dropout, generator=generator).div_(1 - dropout)
+
+
 # -- forward and backward ------------------------------------------------------------------------------------------------
 # Powers of two: the library that computes torch.exp takes up to 15 times as long where a result is too small for float32.
 
 
 @torch.library.custom_op("septet::packed_attention", mutates_args=())
-def _forward(q: Tensor, k: Tensor, v: Tensor, documents: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
+def _forward(
+    q: Tensor, k: Tensor, v: Tensor, documents: Tensor, seed: Tensor, causal: bool, scale: float, dropout: float
+) -> tuple[Tensor, Tensor]:
     """q, k, v [B, T, H, D]. Return (attention [B, T, H, D], base-2 logarithms of the sums float32 [B, T, H])."""
     if compiled.available(v):
-        return compiled.forward(q, k, v, documents, causal=causal, scale=scale)
+        return compiled.forward(q, k, v, documents, causal=causal, scale=scale, dropout=dropout, seed=int(seed))
+    mask = _masks(dropout, seed)
     layout, scale = _layout(documents, v.shape[2]), scale * LOG2_E
     qs, ks, vs = (_gather(x, layout) for x in (q, k, v))
     values, logs = vs.new_empty(len(vs) + 1, vs.shape[1]), torch.empty(len(vs) + 1, 1)
@@ -192,12 +215,17 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, documents: Tensor, causal: bool, s
             powers = scores.sub_(most).exp2_()
             total = powers.sum(-1, keepdim=True)
             log[part, queries] = total.log2().add_(most)
-            out[part, queries] = torch.bmm(powers.div_(total).to(v.dtype), v_[part, keys])
+            probs = powers.div_(total)
+            if (kept := mask(probs)) is not None:
+                probs = probs.mul_(kept)
+            out[part, queries] = torch.bmm(probs.to(v.dtype), v_[part, keys])
     return _scatter(values, layout, v.shape), _scatter(logs, layout, v.shape[:3])
 
 
 @_forward.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, documents: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
+def _(
+    q: Tensor, k: Tensor, v: Tensor, documents: Tensor, seed: Tensor, causal: bool, scale: float, dropout: float
+) -> tuple[Tensor, Tensor]:
     return v.new_empty(v.shape), v.new_empty(v.shape[:3], dtype=torch.float32)
 
 
@@ -210,12 +238,17 @@ def _backward(
     out: Tensor,
     logs: Tensor,
     documents: Tensor,
+    seed: Tensor,
     causal: bool,
     scale: float,
+    dropout: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of q, k and v; all [B, T, H, D], and logs [B, T, H]."""
     if compiled.available(v):
-        return compiled.backward(grad, q, k, v, out, logs, documents, causal=causal, scale=scale)
+        return compiled.backward(
+            grad, q, k, v, out, logs, documents, causal=causal, scale=scale, dropout=dropout, seed=int(seed)
+        )
+    mask = _masks(dropout, seed)
     layout = _layout(documents, v.shape[2])
     qs, ks, vs, gs = (_gather(x, layout) for x in (q, k, v, grad))
     # the sum over keys of probability times its gradient is the product of the output with its own gradient
@@ -230,8 +263,12 @@ def _backward(
         for part, queries, keys, bias in _tiles(group, causal):
             q__, k__, g__ = q_[part, queries], k_[part, keys], g_[part, queries]
             probs = _scores(q__, k__, scale * LOG2_E, bias).sub_(log_[part, queries]).exp2_()
-            slopes = torch.bmm(g__, v_[part, keys].transpose(1, 2)).float().sub_(inner_[part, queries])
-            slopes, probs = slopes.mul_(probs).to(v.dtype), probs.to(v.dtype)
+            slopes = torch.bmm(g__, v_[part, keys].transpose(1, 2)).float()
+            kept = mask(probs)
+            if kept is not None:
+                slopes = slopes.mul_(kept)
+            slopes = slopes.sub_(inner_[part, queries]).mul_(probs).to(v.dtype)
+            probs = (probs if kept is None else probs.mul_(kept)).to(v.dtype)
             into[0][part, queries] = torch.bmm(slopes, k__)
             pieces = torch.bmm(slopes.transpose(1, 2), q__), torch.bmm(probs.transpose(1, 2), g__)
             for whole, piece in zip(sums, pieces, strict=True):
@@ -256,21 +293,24 @@ def _(
     out: Tensor,
     logs: Tensor,
     documents: Tensor,
+    seed: Tensor,
     causal: bool,
     scale: float,
+    dropout: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, documents, ctx.causal, ctx.scale = inputs
-    ctx.save_for_backward(q, k, v, *output, documents)
+    q, k, v, documents, seed, ctx.causal, ctx.scale, ctx.dropout = inputs
+    ctx.save_for_backward(q, k, v, *output, documents, seed)
     ctx.mark_non_differentiable(output[1])
 
 
 def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    q, k, v, out, sums, documents = ctx.saved_tensors
-    return (*_backward(grad, q, k, v, out, sums, documents, ctx.causal, ctx.scale), None, None, None)
+    q, k, v, out, sums, documents, seed = ctx.saved_tensors
+    found = _backward(grad, q, k, v, out, sums, documents, seed, ctx.causal, ctx.scale, ctx.dropout)
+    return (*found, None, None, None, None, None)
 
 
 _forward.register_autograd(_gradients, setup_context=_setup)
@@ -292,28 +332,25 @@ def _interface(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling=scaling, is_causal=is_causal, **others
         )
-    assert dropout == 0.0, "where attention drops out, packed rows have an ordinary mask"
     times = query.shape[1] // key.shape[1]  # queries that share a head of keys and values
     if times > 1:
         key, value = key.repeat_interleave(times, dim=1), value.repeat_interleave(times, dim=1)
     causal = bool(getattr(module, "is_causal", True)) if is_causal is None else is_causal
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return packed_attention(query, key, value, attention_mask[:, 0, 0], causal=causal, scale=scale), None
+    documents = attention_mask[:, 0, 0]
+    return packed_attention(query, key, value, documents, causal=causal, scale=scale, dropout=dropout), None
 
 
 AttentionInterface.register(PACKED, _interface)
 AttentionMaskInterface.register(PACKED, sdpa_mask)
 
 
-def takes_documents(config: Any, *, training: bool) -> bool:
+def takes_documents(config: Any) -> bool:
     """Whether a model can be given documents' numbers as its mask; where it can, its attention is this one from now on.
 
-    Only without dropout in the attention and without windows, and where the model was not asked for another attention.
+    Only without windows, and where the model was not asked for another attention.
     """
     if config.model_type not in PACKABLE or config._attn_implementation not in ("sdpa", PACKED):
-        return False
-    names = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
-    if training and any(getattr(config, name, 0.0) for name in names):
         return False
     layers = getattr(config, "layer_types", None) or ()
     if getattr(config, "sliding_window", None) or any("sliding" in kind for kind in layers):

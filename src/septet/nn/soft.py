@@ -134,7 +134,8 @@ class Prompt(Soft):
         )
         self._added = False
         reads = base.get_encoder() if architecture == "encoder-decoder" else base.base_model
-        self._hooks.append(reads.register_forward_pre_hook(self._before, with_kwargs=True))
+        # before what takes the padding off (septet.nn.unpadded)
+        self._hooks.append(reads.register_forward_pre_hook(self._before, with_kwargs=True, prepend=True))
         self._hooks.append(reads.register_forward_hook(self._after))
         if architecture == "encoder-decoder":
             decoder = base.get_decoder()

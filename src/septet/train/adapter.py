@@ -50,7 +50,11 @@ class Adapter(Component):
     packs: ClassVar[bool] = True
     """Whether it works where a row holds several examples; where not, an objective gives each a row."""
     peak: ClassVar[float] = 1e-3
-    """A learning rate that served at width 256."""
+    """A learning rate that served up to width 256."""
+    falls: ClassVar[int] = 1
+    """With which power of the width the rate falls beyond: wider models have learned for longer, and less may be changed."""
+    least: ClassVar[float] = 0.0
+    """Where it stops falling."""
 
     @property
     def places(self) -> int:
@@ -58,8 +62,9 @@ class Adapter(Component):
         return 0
 
     def learning_rate(self, model: Model) -> float:
-        """Return a peak learning rate for fine-tuning this model: `peak` up to width 256, in inverse proportion beyond."""
-        return self.peak * min(1.0, 256 / int(getattr(model.config, "hidden_size", 256)))
+        """Return a peak learning rate for fine-tuning this model with AdamW, by its width."""
+        width = int(getattr(model.config, "hidden_size", 256))
+        return max(self.least, self.peak * min(1.0, (256 / width) ** self.falls))
 
     @abstractmethod
     def attach(self, model: Model, *, seed: int) -> Model:

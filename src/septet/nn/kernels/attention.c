@@ -4,7 +4,7 @@ Each pair of a document and a head is a task by itself: its keys and values are 
 blocks of queries go over them, so that scores stay in the cache and nothing of their size is kept. Sums, scores and softmax are
 float32, whatever the tensors are. The backward pass makes the probabilities again from the logarithm of their sum (FlashAttention;
 Dao 2023, https://arxiv.org/abs/2307.08691, algorithms 1 and 2). A task's result does not depend on which thread computes it, nor on
-how many there are.
+how many there are. What drops out of the probabilities is drawn by place, and again in the backward pass.
 
 What it is not: a library. `septet.nn.packed_attention` compiles and calls it, and knows how to do without it.
 
@@ -140,7 +140,9 @@ typedef struct {
     const int64_t *documents;
     int64_t number, heads, width, places;
     int32_t half, causal, backward, threads;
-    float scale;
+    float scale, kept; /* kept: what probabilities that do not drop out are multiplied by */
+    uint64_t seed;
+    uint32_t drop; /* the share of probabilities that drop out, times 2^32 */
     int64_t next, failed;
 } job;
 
@@ -150,6 +152,12 @@ static part part_of(const job *j, int which, const int64_t *document, long head)
     long at = document[0] * step[0] + document[1] * step[1] + head * step[2];
     char *first = (char *)j->tensors[which] + at * (j->half ? 2 : 4);
     return (part){first, step[1], document[2], j->width, j->half};
+}
+
+/* The key of what drops out of one query's probabilities. */
+static uint64_t query_key(const job *j, const int64_t *document, long query, long head)
+{
+    return key_of(j->seed, (uint64_t)((document[0] * j->places + document[1] + query) * j->heads + head));
 }
 
 static void forward(const job *j, const int64_t *document, long head, float *room)
@@ -173,9 +181,10 @@ static void forward(const job *j, const int64_t *document, long head, float *roo
             float most;
             sums[i] = soften(scores + i * padded, j->causal ? first + i + 1 : length, columns, &most);
             logs[(first + i) * j->heads] = log2f(sums[i]) + most;
+            if (j->drop) drop_out(scores + i * padded, columns, query_key(j, document, first + i, head), j->drop);
         }
         product(rows, width, seen, scores, padded, 1, values, width, found, width);
-        for (long i = 0; i < count; i++) write_row(&out, first + i, 1.0f / sums[i], found + i * width);
+        for (long i = 0; i < count; i++) write_row(&out, first + i, j->kept / sums[i], found + i * width);
     }
 }
 
@@ -211,12 +220,15 @@ static void backward(const job *j, const int64_t *document, long head, float *ro
                 for (long d = 0; d < j->width; d++) inner += output[d] * grads[i * width + d];
             }
             for (long n = known; n < columns; n++) p[n] = -INFINITY;
-            vec log = all(known ? logs[(first + i) * j->heads] : 0.0f), mean = all(inner);
+            vec log = all(known ? logs[(first + i) * j->heads] : 0.0f), mean = all(inner), kept = all(j->kept);
+            uint64_t key = query_key(j, document, first + i, head);
+            if (j->drop) drop_out(s, columns, key, j->drop);
             for (long n = 0; n < columns; n += WIDTH) {
                 vec prob = power(*(vec *)(p + n) - log);
                 *(vec *)(p + n) = prob;
-                *(vec *)(s + n) = prob * (*(vec *)(s + n) - mean);
+                *(vec *)(s + n) = prob * (*(vec *)(s + n) * kept - mean);
             }
+            if (j->drop) drop_out(p, columns, key, j->drop);
         }
         product(rows, width, seen, slopes, padded, 1, keys, width, found, width);
         for (long i = 0; i < count; i++) write_row(&dq, first + i, j->scale, found + i * width);
@@ -225,7 +237,7 @@ static void backward(const job *j, const int64_t *document, long head, float *ro
     }
     for (long i = 0; i < length; i++) {
         write_row(&dk, i, 1.0f / LOG2_E, key_sums + i * width);
-        write_row(&dv, i, 1.0f, value_sums + i * width);
+        write_row(&dv, i, j->kept, value_sums + i * width);
     }
 }
 

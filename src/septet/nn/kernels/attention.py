@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from septet.nn.kernels.build import computes, run
+from septet.nn.kernels.build import computes, run, share_dropped
 
 __all__ = ["available", "backward", "forward", "where"]
 
@@ -40,6 +40,9 @@ class _Job(ctypes.Structure):
         ("backward", ctypes.c_int32),
         ("threads", ctypes.c_int32),
         ("scale", ctypes.c_float),
+        ("kept", ctypes.c_float),
+        ("seed", ctypes.c_uint64),
+        ("drop", ctypes.c_uint32),
         ("next", ctypes.c_int64),
         ("failed", ctypes.c_int64),
     )
@@ -84,7 +87,16 @@ def _find(documents_BT: Tensor) -> _Found:
     return found
 
 
-def _run(tensors: dict[str, Tensor], logs_BTH: Tensor, found: _Found, causal: bool, scale: float) -> None:
+def _run(
+    tensors: dict[str, Tensor],
+    logs_BTH: Tensor,
+    found: _Found,
+    *,
+    causal: bool,
+    scale: float,
+    dropout: float,
+    seed: int,
+) -> None:
     v = tensors["v"]
     job = _Job(
         logs=logs_BTH.data_ptr(),
@@ -98,6 +110,9 @@ def _run(tensors: dict[str, Tensor], logs_BTH: Tensor, found: _Found, causal: bo
         backward="grad" in tensors,
         threads=torch.get_num_threads(),
         scale=scale,
+        kept=1.0 / (1.0 - dropout),
+        seed=seed,
+        drop=share_dropped(dropout),
     )
     kept = []  # until it has been computed
     for number, name in enumerate(TENSORS):
@@ -117,13 +132,17 @@ def _empty(like: Tensor, found: _Found) -> Tensor:
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, documents_BT: Tensor, *, causal: bool, scale: float
+    q: Tensor, k: Tensor, v: Tensor, documents_BT: Tensor, *, causal: bool, scale: float, dropout: float, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """q, k, v [B, T, H, D] of one type. Return (attention [B, T, H, D], base-2 logarithms of the sums float32 [B, T, H])."""
+    """q, k, v [B, T, H, D] of one type. Return (attention [B, T, H, D], base-2 logarithms of the sums float32 [B, T, H]).
+
+    dropout: the share of probabilities that drop out, below 1; seed: which.
+    """
     found = _find(documents_BT)
     make = torch.empty if found.full else torch.zeros
     out, logs = _empty(v, found), make(v.shape[:3])
-    _run({"q": q, "k": k, "v": v, "out": out}, logs, found, causal, scale)
+    given = {"q": q, "k": k, "v": v, "out": out}
+    _run(given, logs, found, causal=causal, scale=scale, dropout=dropout, seed=seed)
     return out, logs
 
 
@@ -138,10 +157,12 @@ def backward(
     *,
     causal: bool,
     scale: float,
+    dropout: float,
+    seed: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of q, k and v; all [B, T, H, D], and logs [B, T, H]."""
+    """Return the gradients of q, k and v; all [B, T, H, D], and logs [B, T, H]. dropout, seed: as in `forward`."""
     found = _find(documents_BT)
     into = {name: _empty(v, found) for name in ("dq", "dk", "dv")}
     given = {"q": q, "k": k, "v": v, "out": out, "grad": grad.to(v.dtype)}
-    _run({**given, **into}, logs.contiguous(), found, causal, scale)
+    _run({**given, **into}, logs.contiguous(), found, causal=causal, scale=scale, dropout=dropout, seed=seed)
     return into["dq"], into["dk"], into["dv"]

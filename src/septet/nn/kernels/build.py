@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # torch takes 1.5 s to import
     from torch import Tensor
 
-__all__ = ["computes", "library", "run"]
+__all__ = ["computes", "library", "run", "share_dropped"]
 
 FLAGS = ("-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
 FOR_THIS = ("-march=native", "-mcpu=native")
@@ -95,6 +95,12 @@ def library(name: str) -> ctypes.CDLL | None:
 def computes(name: str, x: Tensor) -> bool:
     """Whether tensors like this one can be given to the library made of `name`.c."""
     return x.device.type == "cpu" and str(x.dtype) in ("torch.float32", "torch.bfloat16") and library(name) is not None
+
+
+def share_dropped(dropout: float) -> int:
+    """Return the share of numbers that drop out, 0 <= dropout < 1, in the units of vectors.h: 2^-32."""
+    assert 0 <= dropout < 1
+    return min(round(dropout * 2**32), 2**32 - 1)
 
 
 def run(name: str, job: ctypes.Structure) -> None:

@@ -1,4 +1,4 @@
-/* What the pieces of C share: vectors of float32 as wide as the processor's registers, powers of two, and threads.
+/* What the pieces of C share: vectors of float32 as wide as the processor's registers, powers of two, what drops out, and threads.
 
 What it is not: compiled by itself.
 */
@@ -62,6 +62,30 @@ static float sum_of(vec x)
     float sum = 0;
     for (int i = 0; i < WIDTH; i++) sum += x[i];
     return sum;
+}
+
+/* What drops out is drawn by place, so that it can be drawn again, and does not depend on threads: a key for each row, of the seed and
+the row's number (SplitMix64's last step; Steele et al. 2014), and 32 bits for each place in it (multiply, shift and exclude, twice). */
+static inline uint64_t key_of(uint64_t seed, uint64_t row)
+{
+    uint64_t x = seed + (row + 1) * 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static inline uint32_t drawn(uint64_t key, uint32_t place)
+{
+    uint32_t x = place * 0x9e3779b9u + (uint32_t)key;
+    x = (x ^ (x >> 16)) * 0x7feb352du ^ (uint32_t)(key >> 32);
+    x = (x ^ (x >> 15)) * 0x846ca68bu;
+    return x ^ (x >> 16);
+}
+
+/* x with the share drop / 2^32 of its numbers made 0. */
+static inline void drop_out(float *x, long number, uint64_t key, uint32_t drop)
+{
+    for (long i = 0; i < number; i++) x[i] = drawn(key, (uint32_t)i) < drop ? 0.0f : x[i];
 }
 
 /* The number that 16 bits of bfloat16 are, and the bits nearest to a number. */

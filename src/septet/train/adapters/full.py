@@ -24,15 +24,10 @@ class Full(Adapter):
 
     separable: ClassVar[bool] = False
     version: ClassVar[int] = 2
-
-    def learning_rate(self, model: Model) -> float:
-        """Return `peak` up to width 256; beyond, it falls with the third power of the width, to 1e-5 and no lower.
-
-        Fitted to what is published for whole models: 2e-5 to 5e-5 at width 768 (Devlin et al. 2019, appendix A.3), 1e-5 to 3e-5 at
-        1024 (Liu et al. 2019, table 10); and to 1e-4 to 3e-4, which served the packaged encoder at 384.
-        """
-        width = int(getattr(model.config, "hidden_size", 256))
-        return max(1e-5, self.peak * min(1.0, (256 / width) ** 3))
+    # fitted to what is published for whole models: 2e-5 to 5e-5 at width 768 (Devlin et al. 2019, appendix A.3), 1e-5 to 3e-5 at
+    # 1024 (Liu et al. 2019, table 10); and to 1e-4 to 3e-4, which served the packaged encoder at 384
+    falls: ClassVar[int] = 3
+    least: ClassVar[float] = 1e-5
 
     def attach(self, model: Model, *, seed: int) -> Model:
         plain(model).module.requires_grad_(True)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from septet.train.adapter import PeftAdapter
+from septet.train.adapters.lora import Lora
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,10 @@ WAYS = ("original", "dequantised")
 class Qlora(PeftAdapter):
     """Low-rank matrices beside four-bit weights of attention and feed-forward."""
 
-    peak: ClassVar[float] = 5e-3
+    peak: ClassVar[float] = Lora.peak
+    falls: ClassVar[int] = Lora.falls
+    least: ClassVar[float] = Lora.least
+    version: ClassVar[int] = 2
 
     rank: int = Field(default=16, ge=1)
     """Rank of the update."""

@@ -177,7 +177,7 @@ def _activations(model: Model, inputs: dict[str, torch.Tensor], notes: list[str]
     if model.architecture == "decoder":
         # whether rows hold several documents is asked of the values, and there are none: with an explicit mask nothing is asked
         rows, length = moved["input_ids"].shape
-        if device == "cpu" and takes_documents(model.config, training=True):
+        if device == "cpu" and takes_documents(model.config):
             mask = torch.ones(rows, 1, 1, length, dtype=torch.int64, device="meta")
         else:
             mask = torch.zeros(rows, 1, length, length, device="meta")
