@@ -67,6 +67,9 @@ def test_without_a_compiler_there_is_none(cache, monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler")
     assert build.library("attention") is None
     assert not cache.exists()
+    assert "'no-such-compiler' is not there" in (build.absent() or "")
+    monkeypatch.setenv("SEPTET_KERNELS", "0")
+    assert build.absent() is None
 
 
 def test_it_can_be_switched_off(cache, monkeypatch):

@@ -13,6 +13,7 @@ import transformers
 
 from septet.nn import unpadded
 from septet.nn.packed_attention import PACKABLE, PACKED
+from septet.nn.soft import PREFIXED
 from septet.nn.unpadded import unpad
 
 LENGTHS = (5, 12, 1, 9)
@@ -128,3 +129,38 @@ def test_a_prompt_and_segments_are_put_into_the_one_row():
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert ours.config._attn_implementation == PACKED
     assert not torch.allclose(found, ours.eval()(**inputs | {"token_type_ids": None}).logits, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "llama"])  # llama: two heads of queries share one of keys
+def test_a_prefix_is_put_before_each_text_of_the_one_row(kind):
+    from septet.nn.soft import Prefix, Vectors, places_of
+
+    found, grads = [], []
+    for model in both(kind, "AutoModelForSequenceClassification"):
+        places = places_of(model, torch.tensor([5, 6, 7]))
+        site = places.sites[0].keys
+        size = len(places.sites) * 2 * site.shape[0] * site.shape[2]
+        vectors = Vectors(torch.randn(3, size, generator=torch.Generator().manual_seed(5)))
+        soft = Prefix(model, vectors, 3, places).eval()
+        logits = soft(**batch()).logits
+        (grad,) = torch.autograd.grad(logits.square().sum(), vectors.weight)
+        with soft.disable_adapter():
+            found.append((logits, soft(**batch()).logits))
+        grads.append(grad)
+        assert model.config._attn_implementation == PREFIXED
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(*found[1], atol=1e-3)
+
+
+def test_a_prefix_leaves_the_padding_out(monkeypatch):
+    from septet.nn.soft import Prefix, Vectors, places_of
+
+    monkeypatch.setattr(unpadded, "ROUND", 1)
+    _, ours = both("bert", "AutoModelForSequenceClassification")
+    places = places_of(ours, torch.tensor([5, 6, 7]))
+    soft = Prefix(ours, Vectors(torch.zeros(3, 64)), 3, places)
+    seen = []
+    ours.base_model.encoder.layer[0].register_forward_pre_hook(lambda module, args: seen.append(args[0].shape))
+    soft(**batch())
+    assert seen == [(1, sum(LENGTHS), 16)]

@@ -35,10 +35,12 @@ from transformers.masking_utils import sdpa_mask
 
 from septet.nn.kernels import attention as compiled
 
-__all__ = ["PACKABLE", "PACKED", "packed_attention", "takes_documents"]
+__all__ = ["DOCUMENTED", "PACKABLE", "PACKED", "by_documents", "packed_attention", "takes_documents"]
 
 PACKED = "septet_packed"
 """The name of this attention among transformers' implementations."""
+DOCUMENTED = {"sdpa": PACKED, PACKED: PACKED}
+"""What an implementation becomes where masks are documents' numbers; others that understand these add themselves."""
 PACKABLE = frozenset({"llama", "qwen2", "qwen3", "mistral", "gpt2", "bert", "roberta", "xlm-roberta", "camembert"})
 """Models whose attention, and nothing else, sees the mask as it is given (tested)."""
 TILE = 1 << 18
@@ -316,7 +318,7 @@ def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
 _forward.register_autograd(_gradients, setup_context=_setup)
 
 
-def _interface(
+def by_documents(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -341,7 +343,7 @@ def _interface(
     return packed_attention(query, key, value, documents, causal=causal, scale=scale, dropout=dropout), None
 
 
-AttentionInterface.register(PACKED, _interface)
+AttentionInterface.register(PACKED, by_documents)
 AttentionMaskInterface.register(PACKED, sdpa_mask)
 
 
@@ -350,10 +352,10 @@ def takes_documents(config: Any) -> bool:
 
     Only without windows, and where the model was not asked for another attention.
     """
-    if config.model_type not in PACKABLE or config._attn_implementation not in ("sdpa", PACKED):
+    if config.model_type not in PACKABLE or config._attn_implementation not in DOCUMENTED:
         return False
     layers = getattr(config, "layer_types", None) or ()
     if getattr(config, "sliding_window", None) or any("sliding" in kind for kind in layers):
         return False
-    config._attn_implementation = PACKED
+    config._attn_implementation = DOCUMENTED[config._attn_implementation]
     return True

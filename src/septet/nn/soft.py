@@ -34,7 +34,9 @@ from transformers.masking_utils import sdpa_mask
 
 from septet.core.errors import ComponentError
 from septet.nn.architecture import architecture_of
+from septet.nn.kernels.attention import where
 from septet.nn.model import OFFSET_POSITIONS
+from septet.nn.packed_attention import DOCUMENTED, by_documents, packed_attention
 
 __all__ = ["PREFIXED", "Encoded", "Places", "Prefix", "Prompt", "Site", "Soft", "Vectors", "places_of"]
 
@@ -413,6 +415,46 @@ class Prefix(Soft):
         return super().detach()
 
 
+def _each_with_prefix(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    prefix: tuple[Tensor, Tensor],
+    documents: Tensor,
+    *,
+    causal: bool,
+    scale: float,
+    dropout: float,
+) -> Tensor:
+    """Return attention [B, T, Hq, W] within documents [B, T], each with the prefix [H, P, W] before its own keys and values.
+
+    The prefix's places are put before each document as if they were of it; what their queries find is thrown away.
+    """
+    count, width = documents.numel(), prefix[0].shape[1]
+    rows, places, sizes = where(documents).T
+    firsts = torch.from_numpy(rows * documents.shape[1] + places)
+    longer = torch.from_numpy(sizes) + width
+    numbers = torch.arange(len(firsts)).repeat_interleave(longer)
+    within = torch.arange(len(numbers)) - (longer.cumsum(0) - longer)[numbers]
+    tokens = firsts[numbers] + within - width
+    own = within >= width
+    sources = torch.where(own, tokens, count + within)  # the prefix stands behind all B * T places
+    back = torch.full((count,), len(numbers)).index_copy(0, tokens[own], own.nonzero()[:, 0])
+
+    def spread(x: Tensor, more: Tensor) -> Tensor:
+        """[B, H, T, W] and [H, P, W] -> [1, H, M, W]"""
+        flat = torch.cat([x.transpose(1, 2).flatten(0, 1), more.to(x.dtype).transpose(0, 1)])
+        return flat.index_select(0, sources).transpose(0, 1)[None]
+
+    key, value = spread(key, prefix[0]), spread(value, prefix[1])
+    query = spread(query, query.new_zeros(query.shape[1], width, query.shape[3]))
+    if (times := query.shape[1] // key.shape[1]) > 1:
+        key, value = key.repeat_interleave(times, dim=1), value.repeat_interleave(times, dim=1)
+    found = packed_attention(query, key, value, numbers[None] + 1, causal=causal, scale=scale, dropout=dropout)[0]
+    found = torch.cat([found, found.new_zeros(1, *found.shape[1:])]).index_select(0, back)
+    return found.view(*documents.shape, *found.shape[1:])
+
+
 def _prefixed(
     module: Any,
     query: Tensor,
@@ -430,6 +472,15 @@ def _prefixed(
         _HEARD[-1].append((module, query, key, value))
     find: Callable[[], tuple[Tensor, Tensor] | None] = getattr(module, "septet_prefix", lambda: None)
     prefix = find()
+    if attention_mask is not None and attention_mask.dtype == torch.int64:
+        causal = bool(getattr(module, "is_causal", True)) if is_causal is None else is_causal
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        if prefix is None:
+            return by_documents(module, query, key, value, attention_mask, dropout, scale, causal)
+        documents = attention_mask[:, 0, 0]
+        return _each_with_prefix(
+            query, key, value, prefix, documents, causal=causal, scale=scale, dropout=dropout
+        ), None
     if prefix is not None:
         width, rows = prefix[0].shape[1], key.shape[0]
         asked, known = query.shape[2], key.shape[2]
@@ -466,3 +517,4 @@ def _prefixed(
 
 AttentionInterface.register(PREFIXED, _prefixed)
 AttentionMaskInterface.register(PREFIXED, sdpa_mask)
+DOCUMENTED[PREFIXED] = PREFIXED

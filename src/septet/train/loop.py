@@ -35,6 +35,7 @@ from septet.core.errors import ComponentError, SeptetError, Stopped
 from septet.core.protocols import Ranks
 from septet.core.step import Work
 from septet.data.batches import Stream
+from septet.nn.kernels.build import absent
 from septet.nn.memory import give_back
 from septet.nn.model import Model
 from septet.train import optim
@@ -184,6 +185,8 @@ class _Run:
         self.settled = settle(work.runtime, precision=plan.precision)
         self.ranks = self.settled.ranks
         self._can_share()
+        if self.settled.device.type == "cpu" and (told := absent()):
+            work.log(told)
         self.model.module.to(self.settled.device)
         shard(model, self.ranks)
         self.parameters = model.trainable()

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # torch takes 1.5 s to import
     from torch import Tensor
 
-__all__ = ["computes", "library", "run", "share_dropped"]
+__all__ = ["absent", "computes", "library", "run", "share_dropped"]
 
 FLAGS = ("-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
 FOR_THIS = ("-march=native", "-mcpu=native")
@@ -66,6 +66,18 @@ def _compile(source: Path, compiler: str, target: Path) -> None:
 def _run(compiler: str, flags: Sequence[str], source: Path, made: Path) -> subprocess.CompletedProcess[str]:
     command = [compiler, *flags, str(source), "-o", str(made), "-lm"]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def absent() -> str | None:
+    """Return why there are none, for the user of a training; None where there are, or where they are not wanted."""
+    if os.environ.get("SEPTET_KERNELS") == "0" or library("attention") is not None:
+        return None
+    compiler = os.environ.get("CC") or "cc"
+    reason = "could not compile them" if shutil.which(compiler) else "is not there"
+    return (
+        f"Attention, dropout and the loss are computed by torch, which is slower on a processor: the C compiler '{compiler}' "
+        f"{reason}. Install one (gcc or clang), or name it in CC; SEPTET_KERNELS=0 silences this."
+    )
 
 
 @functools.cache
