@@ -164,6 +164,28 @@ def test_rungs_in_which_nothing_learns_have_a_place_in_the_picture():
     assert [text.text for text in alone.iter(f"{SVG}text")].count("none") == 1
 
 
+def test_names_lie_on_no_dot_and_on_no_other_name():
+    values = {"last-layers": (9.38, 459_520), "ia3": (3.9, 4_608), "lora": (9.6, 245_760), "full": (9.08, 1_706_368)}
+    values |= {"qlora": (9.6, 245_760), "prompt": (3.8, 2_560), "a-rung-with-a-long-name": (9.2, 300_000)}
+    rungs = [rung(name, value, learn) for name, (value, learn) in values.items()]
+    picture = ElementTree.fromstring(str(picture_of(rungs, metric="chrf", recommended="lora")))
+    dots = [(float(dot.get("cx", 0)), float(dot.get("cy", 0))) for dot in picture.iter(f"{SVG}circle")]
+    boxes = []
+    for text in picture.iter(f"{SVG}text"):
+        if str(text.text).split(" ")[0] in values:
+            long, x, y = 6 * len(str(text.text)), float(text.get("x", 0)), float(text.get("y", 0))
+            x -= long * {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor", "start")]
+            boxes.append((x, y - 10, x + long, y + 2))
+    assert len(boxes) == len(values)
+    assert all(box[0] >= 64 and box[2] <= 720 for box in boxes)
+    for box in boxes:
+        assert not any(box[0] < x < box[2] and box[1] < y < box[3] for x, y in dots), box
+        others = [other for other in boxes if other is not box]
+        assert not any(
+            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in others
+        )
+
+
 def test_of_rungs_without_training_the_one_that_costs_no_money_is_recommended():
     same = apart(0.0, -0.1, 0.1)
     rungs = [asks("far", 0.9, 2e-3), asks("near", 0.9), rung("lora", 0.9, 10)]

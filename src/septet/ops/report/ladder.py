@@ -185,6 +185,32 @@ def _or_dash(value: float | None, write: Callable[[float], str]) -> str:
     return "–" if value is None else write(value)
 
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of what lies in the picture."""
+
+
+def _beside(
+    x: float, y: float, long: float, others: Sequence[Box], within: Box
+) -> tuple[tuple[float, float], str, Box]:
+    """Return where a name of a dot goes, how it is anchored, and its box: right of it, left, above or below, on nothing else."""
+    places = [
+        ((x + 10, y + 4), "start", x + 10),
+        ((x - 10, y + 4), "end", x - 10 - long),
+        ((x, y - 10), "middle", x - long / 2),
+        ((x, y + 19), "middle", x - long / 2),
+    ]
+    # where all these are taken it moves away from the dot
+    places += [((x + 10, y + 4 + 14 * step), "start", x + 10) for near in range(1, 20) for step in (near, -near)]
+    boxes = [(left, at[1] - 11, left + long, at[1] + 3) for at, _, left in places]
+    for (at, anchor, _), box in zip(places, boxes, strict=True):
+        inside = box[0] >= within[0] and box[1] >= within[1] and box[2] <= within[2] and box[3] <= within[3]
+        if inside and not any(
+            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in others
+        ):
+            return at, anchor, box
+    return places[0][0], places[0][1], boxes[0]
+
+
 def draw(rungs: Sequence[Rung], *, metric: str, recommended: str) -> str:
     """Return the picture as a file that stands alone."""
     return str(picture_of(rungs, metric=metric, recommended=recommended)) + "\n"
@@ -231,7 +257,16 @@ def picture_of(rungs: Sequence[Rung], *, metric: str, recommended: str, width: i
     parts.append(tag("line", x1=left, x2=width - right, y1=height - bottom, y2=height - bottom, class_="axis"))
     parts.append(tag("text", "parameters that learn", x=width - right, y=height - 10, text_anchor="end"))
     parts.append(tag("text", metric, x=8, y=16))
-    taken: list[float] = []
+    marks = [
+        (
+            across(x) - 6,
+            min(up(rung.value) - 6, up(rung.value if rung.high is None else rung.high)),
+            across(x) + 6,
+            max(up(rung.value) + 6, up(rung.value if rung.low is None else rung.low)),
+        )
+        for rung, x in zip(rungs, xs, strict=True)
+    ]
+    field = (left, 0.0, width, height - bottom)
     for rung, x in sorted(zip(rungs, xs, strict=True), key=lambda pair: -pair[0].value):
         chosen = rung.name == recommended
         if rung.low is not None and rung.high is not None:
@@ -239,11 +274,9 @@ def picture_of(rungs: Sequence[Rung], *, metric: str, recommended: str, width: i
             parts.append(tag("line", x1=across(x), x2=across(x), y1=up(rung.low), y2=up(rung.high), class_=bar))
         dot = tag("title", told(rung, metric))
         parts.append(tag("circle", dot, cx=across(x), cy=up(rung.value), r=5, class_="chosen" if chosen else "dot"))
-        y = up(rung.value)
-        while any(abs(y - other) < 14 for other in taken):  # names that would lie on each other move down
-            y += 14
-        taken.append(y)
         text = f"{rung.name} {rung.value:.3f}{' (recommended)' if chosen else ''}"
-        parts.append(tag("text", text, x=across(x) + 10, y=y + 4))
+        at, anchor, box = _beside(across(x), up(rung.value), 6.4 * len(text), marks, field)
+        marks.append(box)
+        parts.append(tag("text", text, x=round(at[0], 1), y=round(at[1], 1), text_anchor=anchor))
     size = {"viewBox": f"0 0 {width} {height}", "width": width, "height": height}
     return tag("svg", *parts, xmlns="http://www.w3.org/2000/svg", role="img", **size)
