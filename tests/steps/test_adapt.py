@@ -71,6 +71,33 @@ def test_the_commonest_answer_stands_beside(climbed):
     assert ("f1_macro", "lora") in by
 
 
+def test_the_recommended_model_is_kept_and_answers(climbed, inputs, tmp_path):
+    from septet.cli.commands.predict import trained
+    from septet.infer.task import Task
+
+    out = climbed[1]
+    ladder = json.loads((out / "ladder.json").read_text())
+    made = artifact(out, "report")
+    folder = trained(made, None)
+    assert folder == trained(made, ladder["recommended"]) == out / "model"
+    other = next(rung["name"] for rung in ladder["rungs"] if rung["name"] != ladder["recommended"])
+    assert trained(made, other) is None
+    task, labels = Task.of_folder(folder)
+    judged = [json.loads(line) for line in (inputs["data"].path / "test.jsonl").read_text().splitlines()]
+    found = task.predict(task.open(folder, labels=labels, device="cpu"), judged)
+    right = sum(one.prediction == row["label"] for one, row in zip(found, judged, strict=True)) / len(judged)
+    recommended = next(rung for rung in ladder["rungs"] if rung["name"] == ladder["recommended"])
+    assert right == pytest.approx(recommended["by_seed"][0])
+    # of the other rate nothing is left in the state, which is thrown away when the ladder is done
+    assert sorted(path.name for path in (out.parent / "state" / "models").iterdir()) == ["full-1", "lora-1"]
+    few = {**FIELDS, "rungs": ["last-layers"], "rates": [1.0], "seeds": [0], "epochs": 1, "keep": "none"}
+    work = work_at(tmp_path)
+    Adapt(**few).run(work, **inputs)
+    assert json.loads((work.out / "ladder.json").read_text())["model"] is None
+    assert not (work.out / "model").exists()
+    assert not (work.state / "models").exists()
+
+
 def test_the_picture_names_every_rung(climbed):
     picture = (climbed[1] / "ladder.svg").read_text()
     assert picture.startswith("<svg")

@@ -12,7 +12,8 @@ The recommendation: of the rungs within one standard error of the best on the he
 with the command that makes or uses it.
 
 Writes `report.json` (figures with intervals over rows; seeds are pooled, and their spread is told), `ladder.json` (a row for each
-rung), `ladder.svg`, and `asked/RUNG.json` for `septet predict`. A run that was stopped goes on with the rung where it was.
+rung), `ladder.svg`, and for `septet predict` the `model` of the recommended rung, made with the first seed, and `asked/RUNG.json`.
+A run that was stopped goes on with the rung where it was.
 
 What it is not: a search over everything. Rates and rungs are those that are named.
 
@@ -22,13 +23,15 @@ What it is not: a search over everything. Rates and rungs are those that are nam
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -82,6 +85,8 @@ class Adapt(Step):
     """Rows in one optimizer step."""
     max_tokens: int | None = Field(default=None, ge=2)
     """Longer rows are cut at their end; none: the model's context."""
+    keep: Literal["recommended", "none"] = "recommended"
+    """What is kept of the models: that of the recommended rung, for which those of all rungs lie on the disk meanwhile; or none."""
 
     def run(self, work: Work, **inputs: Artifact) -> dict[str, Fact]:
         """Errors: those of `finetune` and of the engines that are asked; DataError without held-out rows."""
@@ -157,11 +162,13 @@ class Adapt(Step):
             "left_out": left_out,
             "commands": commands,
             "asked": asked,
+            "model": climb.give(advice.name, work.out / "model"),
         }
         write_json(work.out / "ladder.json", content)
         picture = draw(ladder, metric=quality.metric, recommended=advice.name)
         (work.out / "ladder.svg").write_text(picture, encoding="utf-8")
-        work.log(f"{advice.why} To use it: {commands[advice.name]}")
+        use, again = shlex.join(["septet", "predict", work.step, "TEXT"]), commands[advice.name]
+        work.log(f"{advice.why} To use it: {f'{use}. To make it by itself: {again}' if content['model'] else again}")
         return {
             "task": task.kind,
             "metric": quality.metric,
@@ -213,6 +220,7 @@ class _Climb:
         self.step, self.work, self.inputs, self.task, self.labels = step, work, inputs, task, labels
         self.rows, self.quality = rows, quality
         self.count, self.done = 0, 0
+        self.chosen: dict[str, Path] = {}
 
     # -- before anything is made ------------------------------------------------------------------------------------
 
@@ -270,7 +278,10 @@ class _Climb:
             tried = {factor: self.run(name, rung, factor, seeds[0]) for factor in rates}
             best = max(tried, key=lambda f: self.quality.value(self.quality.scores(tried[f]["held_out"], chooses)))
             runs = [tried[best]]
+            for factor in set(rates) - {best}:
+                shutil.rmtree(self._model_of(name, factor), ignore_errors=True)
         runs += [self.run(name, rung, best, seed) for seed in seeds[len(runs) :]]
+        self.chosen[name] = self._model_of(name, best)
         return runs[0]["learning_rate"], runs
 
     def run(self, name: str, rung: Adapter | Asking, factor: float, seed: int) -> dict[str, Any]:
@@ -281,12 +292,30 @@ class _Climb:
             place.mkdir(parents=True, exist_ok=True)
             work = replace(self.work, out=place / "out", state=place / "state", emit=self._tell)
             found = self._ask(work, rung, seed) if isinstance(rung, Asking) else self._train(work, rung, factor, seed)
+            if isinstance(rung, Adapter) and seed == self.step.seeds[0] and self.step.keep == "recommended":
+                target = self._model_of(name, factor)
+                shutil.rmtree(target, ignore_errors=True)
+                target.parent.mkdir(exist_ok=True)
+                work.out.replace(target)
             write_json(kept, found)
             shutil.rmtree(place, ignore_errors=True)
         self.done += 1
         self.work.progress(min(self.done, self.count), self.count, "runs")
         content = json.loads(kept.read_text(encoding="utf-8"))
         return {**content, **{part: [output_of(one) for one in content[part]] for part in ("held_out", "test")}}
+
+    def _model_of(self, name: str, factor: float) -> Path:
+        return self.work.state / "models" / _place(f"{name}-{factor:g}")
+
+    def give(self, name: str, target: Path) -> str | None:
+        """Put the model of a rung into what is made; return its name there, or None where there is none."""
+        source = self.chosen.get(name)
+        if source is None or not source.is_dir():
+            return None
+        shutil.rmtree(target, ignore_errors=True)
+        # a second name for each file: should the run be killed now, the state still has them
+        shutil.copytree(source, target, copy_function=os.link)
+        return target.name
 
     def _ask(self, work: Work, rung: Asking, seed: int) -> dict[str, Any]:
         def tell(done: int, total: int) -> None:

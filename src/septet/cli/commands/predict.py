@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @click.option("--pair", help="The second text, for tasks that judge two.")
 @click.option("--context", help="The passage, for question-answering; TEXTS are questions.")
 @click.option(
-    "--rung", help="Of a ladder: the rung that answers; it must be one that asks. Default: the recommended one."
+    "--rung",
+    help="Of a ladder: the rung that answers, the recommended one or one that asks. Default: the recommended one.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Labels that are shown.")
 @click.pass_obj
@@ -38,8 +39,8 @@ def command(
 ) -> None:
     """Give TEXTS to MODEL, an artifact's name or a folder that `finetune` made, and print what it predicts.
 
-    MODEL may be what `adapt` made: its model, or the engine of the rung, is asked as that rung asked. Without TEXTS and --file,
-    lines are read from standard input.
+    MODEL may be what `adapt` made: its recommended model answers, or a rung that asks, as it asked there. Without TEXTS and
+    --file, lines are read from standard input.
     """
     import sys
 
@@ -57,15 +58,18 @@ def command(
         return [task.row(text, pair=pair, context=context) for text in lines]
 
     made = None if Path(model).is_dir() else settings.store.resolve(model, kinds=("model", "report"))
+    folder = Path(model) if made is None else made.path
     if made is not None and made.kind == "report":
+        folder = trained(made, rung)
+    if made is not None and folder is None:
         from septet.evals.asked import answer
 
         path, base, data = asked(made, rung, settings.store)
         task, rows, found = answer(path, base, data, rows_for)
     else:
-        if rung is not None:
+        if rung is not None and (made is None or made.kind != "report"):
             raise ComponentError("--rung: only what `adapt` made has rungs; leave it out.")
-        folder = Path(model) if made is None else made.path
+        assert folder is not None
         task, labels = Task.of_folder(folder)
         rows = rows_for(task)
         found = task.predict(task.open(folder, labels=labels), rows)
@@ -92,6 +96,14 @@ def said(prediction: Any) -> str:
     if isinstance(prediction, dict):
         return prediction["text"] or "(no answer in the passage)"
     return f"{prediction:.4g}" if isinstance(prediction, float) else str(prediction)
+
+
+def trained(ladder: Artifact, rung: str | None) -> Path | None:
+    """Return the folder of a ladder's recommended model, where that is what shall answer and it was kept."""
+    path = ladder.path / "ladder.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    model = content.get("model")
+    return ladder.path / model if model and rung in (None, content["recommended"]) else None
 
 
 def asked(ladder: Artifact, rung: str | None, store: Store) -> tuple[Path, Path, Path]:

@@ -153,6 +153,8 @@ def ladder_parts(name: str, ladder: Mapping[str, Any]) -> Markup:
     notes += [f"{rung.name}: {rung.note}." for rung in rungs if rung.note]
     notes += [f"{rung} was left out: {reason}" for rung, reason in ladder.get("left_out", {}).items()]
     command = ladder.get("commands", {}).get(ladder["recommended"], "")
+    if ladder.get("model"):
+        command = f"septet predict {name} TEXT\n{command}"
     return join(
         tag("figure", tag("h3", name), picture, tag("figcaption", about)),
         tag("div", table(head, rows, " ".join(notes), numbers={1, *range(4, len(head))}), class_="card scroll"),
