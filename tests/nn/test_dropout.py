@@ -144,3 +144,32 @@ def test_probabilities_that_drop_out_are_the_same_in_both_directions(causal):
         total = total + (out.transpose(0, 1) * weights[row, first:last]).sum()
     for x, y in zip(ours, torch.autograd.grad(total, theirs), strict=True):
         torch.testing.assert_close(x.double(), y, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.usefixtures("way")
+def test_activations_that_are_made_again_drop_the_same():
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    from septet.nn.unpadded import unpad
+
+    config = AutoConfig.for_model(
+        "bert", vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24
+    )
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(config).train()
+    quicken(model)
+    unpad(model)
+    ids = torch.randint(3, 40, (4, 12), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(12) < torch.tensor([[12], [3], [7], [9]])).long()
+
+    def gradient(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        model.zero_grad()
+        model(input_ids=ids, attention_mask=mask).logits.square().sum().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    once = gradient(1)
+    assert torch.equal(once, gradient(1))
+    assert not torch.allclose(once, gradient(2), atol=1e-6)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    torch.testing.assert_close(gradient(1), once)
