@@ -1,9 +1,10 @@
 """The ladder of adaptations on public sets: SST-2, TREC, CoNLL-2003, a part of SQuAD 2.0, Multi30k, SciTLDR and DialogSum.
 
-A real pre-trained encoder (MiniLM) for the first four, and for translation and summaries the small T5s that the recipes of these
-names pre-train, here on 2 M tokens, are adapted by the rungs last-layers, IA3, prompt, prefix, LoRA, QLoRA and full, each with two
-seeds and 2,000 training rows; of two learning rates the better one on held-out rows is taken; test rows are judged once. Beside
-SST-2 and TREC stands a bag of words (logistic regression over words and pairs, its strength chosen on the same held-out rows).
+A real pre-trained encoder (MiniLM) for the first four (of SQuAD the questions that have an answer), and for translation and summaries
+the small T5s that the recipes of these names pre-train, here on 2 M tokens, are adapted by the rungs last-layers, IA3, prompt, prefix,
+LoRA, QLoRA and full, each with two seeds and 2,000 training rows; of two learning rates the better one on held-out rows is taken; test
+rows are judged once. Beside SST-2 and TREC stands a bag of words (logistic regression over words and pairs, its strength chosen on the
+same held-out rows).
 What was finished is kept in --home, and a later call goes on from there. --rows, --seeds and --rates make it shorter; the result
 says so. Of DialogSum the 500 conversations of the development set are there: 450 to learn from.
 
@@ -58,6 +59,7 @@ SETS: dict[str, dict[str, Any]] = {
     "squad": {
         "kind": "squad",
         "train": "${SEPTET_DATA}/qa/squad_v2_dev",
+        "unanswerable": "drop",
         "split": {"validation": 0.15, "test": 0.15, "by": "group"},
     },
 }
@@ -78,7 +80,7 @@ RECIPES: dict[str, tuple[str, str, dict[str, Any] | None]] = {
 }
 """The recipes that pre-train a model (the step `base`) and read rows, the name of that step, and what it reads here instead."""
 PRETRAINING = 2_000_000
-EPOCHS = {"sst2": 3, "trec": 5, "conll": 5, "squad": 2, "multi30k": 5, "scitldr": 5, "dialogsum": 10}
+EPOCHS = {"sst2": 3, "trec": 5, "conll": 5, "squad": 3, "multi30k": 5, "scitldr": 5, "dialogsum": 10}
 LONGEST = {"squad": 256, "scitldr": 256, "dialogsum": 256}
 
 
