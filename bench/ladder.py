@@ -1,10 +1,11 @@
 """The ladder of adaptations on public sets: SST-2, TREC, CoNLL-2003, a part of SQuAD 2.0, Multi30k, SciTLDR and DialogSum.
 
-A real pre-trained encoder (MiniLM) for the first four (of SQuAD the questions that have an answer), and for translation and summaries
-the small T5s that the recipes of these names pre-train, here on 2 M tokens, are adapted by the rungs last-layers, IA3, prompt, prefix,
-LoRA, QLoRA and full, each with two seeds and 2,000 training rows; of two learning rates the better one on held-out rows is taken; test
-rows are judged once. Beside SST-2 and TREC stands a bag of words (logistic regression over words and pairs, its strength chosen on the
-same held-out rows).
+A real pre-trained encoder (MiniLM) for the first four (of SQuAD the questions that have an answer), and for translation and
+summaries the small T5s that the recipes of these names pre-train, here on 2 M tokens, are adapted by the rungs last-layers,
+IA3, prompt, prefix, LoRA, QLoRA and full, each with two seeds and 2,000 training rows; of two learning rates the better one on
+held-out rows is taken; test rows are judged once. Beside SST-2 and TREC stands a bag of words (logistic regression over words
+and pairs, its strength chosen on the same held-out rows).
+
 What was finished is kept in --home, and a later call goes on from there. --rows, --seeds and --rates make it shorter; the result
 says so. Of DialogSum the 500 conversations of the development set are there: 450 to learn from.
 
@@ -20,6 +21,7 @@ import json
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -202,7 +204,9 @@ def main() -> None:
         "title": "The ladder of adaptations with MiniLM and small T5s",
         "about": f"{rows:,} training rows, seeds: {len(seeds)}, the best of {len(rates)} learning rates on held-out rows; at most "
         f"{judged:,} test rows with 95 % intervals over rows. Memory is what training took above what the process held.",
-        "command": "SEPTET_DATA=... make bench BENCH=ladder",
+        "command": " ".join(["SEPTET_DATA=... python bench/ladder.py", *sys.argv[1:]]).replace(
+            str(options.home), "..."
+        ),
         "rows": shown,
         "machine": facts,
         "versions": versions(),
