@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from septet.core.recipe import Recipe
 from septet.core.step import Runtime
 from septet.core.store import Store
 from septet.launch.local import run_recipe
+from septet.ops.report.ladder import Rung, draw
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 RUNGS = ("last-layers", "ia3", "prompt", "prefix", "lora", "qlora", "full")
@@ -179,7 +179,9 @@ def main() -> None:
             made = store.resolve(f"ladder-{name}/ladder").path
             raw[name] = found = json.loads((made / "ladder.json").read_text(encoding="utf-8"))
             if not options.quick:
-                shutil.copyfile(made / "ladder.svg", IMAGES / f"ladder-{name}.svg")
+                rungs_found = [Rung(**rung) for rung in found["rungs"]]
+                picture = draw(rungs_found, metric=found["metric"], recommended=found["recommended"])
+                (IMAGES / f"ladder-{name}.svg").write_text(picture, encoding="utf-8")
             for rung in found["rungs"]:
                 shown.append(
                     {
