@@ -244,7 +244,12 @@ def picture_of(rungs: Sequence[Rung], *, metric: str, recommended: str, width: i
         "text{font:12px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}.axis{stroke:#888}.bar{stroke:#3465a4;stroke-width:2}"
         ".dot{fill:#3465a4}.chosen{fill:#c4500a}.chosenbar{stroke:#c4500a;stroke-width:2}"
     )
-    parts = [tag("title", f"{metric} of each rung against the parameters that learn"), tag("style", style)]
+    words = (
+        f"{rung.name} {rung.value:.3f}, {number(rung.parameters)} learn{', recommended' if rung.name == recommended else ''}"
+        for rung in rungs
+    )
+    parts = [tag("title", f"{metric} of each rung against the parameters that learn"), tag("desc", "; ".join(words))]
+    parts.append(tag("style", style))
     parts.append(tag("rect", width=width, height=height, fill="#fff"))
     for value in ticks(y0, y1, 5):
         parts.append(tag("line", x1=left, x2=width - right, y1=up(value), y2=up(value), class_="grid"))
