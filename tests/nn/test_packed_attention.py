@@ -191,7 +191,10 @@ def test_every_model_that_takes_documents_keeps_them_apart(kind):
         torch.testing.assert_close(model.trainable()[name].grad, grad, rtol=1e-4, atol=1e-6)
 
 
-def test_windows_and_other_attentions_keep_their_masks():
+def test_windows_and_other_attentions_keep_their_masks_and_dropout_does_not():
+    config = small("gpt2").config
+    config.attn_pdrop = 0.1
+    assert takes_documents(config)
     config = small("llama").config
     config.sliding_window = 8
     assert not takes_documents(config)

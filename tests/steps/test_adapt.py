@@ -72,16 +72,16 @@ def test_the_commonest_answer_stands_beside(climbed):
 
 
 def test_the_recommended_model_is_kept_and_answers(climbed, inputs, tmp_path):
-    from septet.cli.commands.predict import trained
+    from septet.cli.commands.predict import kept_model, ladder_of
     from septet.infer.task import Task
 
     out = climbed[1]
-    ladder = json.loads((out / "ladder.json").read_text())
     made = artifact(out, "report")
-    folder = trained(made, None)
-    assert folder == trained(made, ladder["recommended"]) == out / "model"
+    ladder = ladder_of(made)
+    folder = kept_model(made, ladder, None)
+    assert folder == kept_model(made, ladder, ladder["recommended"]) == out / "model"
     other = next(rung["name"] for rung in ladder["rungs"] if rung["name"] != ladder["recommended"])
-    assert trained(made, other) is None
+    assert kept_model(made, ladder, other) is None
     task, labels = Task.of_folder(folder)
     judged = [json.loads(line) for line in (inputs["data"].path / "test.jsonl").read_text().splitlines()]
     found = task.predict(task.open(folder, labels=labels, device="cpu"), judged)

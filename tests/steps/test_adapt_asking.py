@@ -17,7 +17,7 @@ from tests.steps.test_finetune_tasks import rows as words
 from tests.train.folders import save_family
 from tiny_chat import artifact, save_model, work_at
 
-from septet.cli.commands.predict import asked
+from septet.cli.commands.predict import asked, ladder_of
 from septet.cli.steps import step_command
 from septet.core import registry
 from septet.core.errors import ComponentError, Stopped
@@ -147,15 +147,15 @@ def test_every_rung_says_how_it_is_used(climbed, inputs):
     # a rung that asks is asked again from its file
     store: Any = type("Store", (), {"resolve": lambda self, id: inputs["model"]})()
     made_by = replace(artifact(folder / "out", "report"), inputs={"model": "m", "data": "d"})
-    path, _, _ = asked(made_by, "in-context", store)
+    path, _, _ = asked(made_by, ladder_of(made_by), "in-context", store)
     _, _, found = answer(
         path, inputs["model"].path, inputs["data"].path, lambda task: [{"text": "judge 1"}], device="cpu"
     )
     assert found[0].prediction in ABOUT["labels"]
     with pytest.raises(ComponentError, match=r"no rung 'ia3' that asks.*'ia3' is trained: septet finetune"):
-        asked(made_by, "ia3", store)
+        asked(made_by, ladder_of(made_by), "ia3", store)
     with pytest.raises(ComponentError, match="Did you mean 'zero-shot'"):
-        asked(made_by, "zeroshot", store)
+        asked(made_by, ladder_of(made_by), "zeroshot", store)
 
 
 def test_what_cannot_be_asked_is_left_out_before_anything_is_made(tmp_path):

@@ -35,7 +35,9 @@ from transformers.masking_utils import sdpa_mask
 
 from septet.nn.kernels import attention as compiled
 
-__all__ = ["DOCUMENTED", "PACKABLE", "PACKED", "by_documents", "packed_attention", "takes_documents"]
+__all__ = [
+    "DOCUMENTED", "PACKABLE", "PACKED", "by_documents", "looks_back", "packed_attention", "scaling_of", "takes_documents",
+]  # fmt: skip
 
 PACKED = "septet_packed"
 """The name of this attention among transformers' implementations."""
@@ -63,8 +65,10 @@ def packed_attention(
     """Return softmax(scale * q k^T) v within each document, [B, T, H, D] in the type of v; 0 where the document is 0.
 
     documents int64 [B, T]: one number for all positions of a document, which lie beside each other. dropout: the share of
-    probabilities that become 0, while the others are divided by what is left.
+    probabilities that become 0, while the others are divided by what is left. Several heads of q may share one of k and v.
     """
+    if (times := q_BHTD.shape[1] // k_BHTD.shape[1]) > 1:
+        k_BHTD, v_BHTD = (x.repeat_interleave(times, dim=1) for x in (k_BHTD, v_BHTD))
     q, k, v = (x.to(v_BHTD.dtype).transpose(1, 2) for x in (q_BHTD, k_BHTD, v_BHTD))
     seed = torch.randint(2**62, ()) if dropout else _NO_SEED
     return _forward(q, k, v, documents_BT, seed, causal, scale, dropout)[0]
@@ -334,13 +338,18 @@ def by_documents(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling=scaling, is_causal=is_causal, **others
         )
-    times = query.shape[1] // key.shape[1]  # queries that share a head of keys and values
-    if times > 1:
-        key, value = key.repeat_interleave(times, dim=1), value.repeat_interleave(times, dim=1)
-    causal = bool(getattr(module, "is_causal", True)) if is_causal is None else is_causal
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    documents = attention_mask[:, 0, 0]
-    return packed_attention(query, key, value, documents, causal=causal, scale=scale, dropout=dropout), None
+    settings = {"causal": looks_back(module, is_causal), "scale": scaling_of(query, scaling), "dropout": dropout}
+    return packed_attention(query, key, value, attention_mask[:, 0, 0], **settings), None
+
+
+def looks_back(module: Any, is_causal: bool | None) -> bool:
+    """Whether an attention is causal: what the call says, or else the module."""
+    return bool(getattr(module, "is_causal", True)) if is_causal is None else is_causal
+
+
+def scaling_of(query: Tensor, scaling: float | None) -> float:
+    """Return what scores are multiplied by: what the call says, or one over the root of the width."""
+    return query.shape[-1] ** -0.5 if scaling is None else scaling
 
 
 AttentionInterface.register(PACKED, by_documents)

@@ -36,7 +36,7 @@ from septet.core.errors import ComponentError
 from septet.nn.architecture import architecture_of
 from septet.nn.kernels.attention import where
 from septet.nn.model import OFFSET_POSITIONS
-from septet.nn.packed_attention import DOCUMENTED, by_documents, packed_attention
+from septet.nn.packed_attention import DOCUMENTED, by_documents, looks_back, packed_attention, scaling_of
 
 __all__ = ["PREFIXED", "Encoded", "Places", "Prefix", "Prompt", "Site", "Soft", "Vectors", "places_of"]
 
@@ -448,8 +448,6 @@ def _each_with_prefix(
 
     key, value = spread(key, prefix[0]), spread(value, prefix[1])
     query = spread(query, query.new_zeros(query.shape[1], width, query.shape[3]))
-    if (times := query.shape[1] // key.shape[1]) > 1:
-        key, value = key.repeat_interleave(times, dim=1), value.repeat_interleave(times, dim=1)
     found = packed_attention(query, key, value, numbers[None] + 1, causal=causal, scale=scale, dropout=dropout)[0]
     found = torch.cat([found, found.new_zeros(1, *found.shape[1:])]).index_select(0, back)
     return found.view(*documents.shape, *found.shape[1:])
@@ -473,19 +471,14 @@ def _prefixed(
     find: Callable[[], tuple[Tensor, Tensor] | None] = getattr(module, "septet_prefix", lambda: None)
     prefix = find()
     if attention_mask is not None and attention_mask.dtype == torch.int64:
-        causal = bool(getattr(module, "is_causal", True)) if is_causal is None else is_causal
-        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         if prefix is None:
-            return by_documents(module, query, key, value, attention_mask, dropout, scale, causal)
-        documents = attention_mask[:, 0, 0]
-        return _each_with_prefix(
-            query, key, value, prefix, documents, causal=causal, scale=scale, dropout=dropout
-        ), None
+            return by_documents(module, query, key, value, attention_mask, dropout, scaling, is_causal)
+        settings = {"causal": looks_back(module, is_causal), "scale": scaling_of(query, scaling), "dropout": dropout}
+        return _each_with_prefix(query, key, value, prefix, attention_mask[:, 0, 0], **settings), None
     if prefix is not None:
         width, rows = prefix[0].shape[1], key.shape[0]
         asked, known = query.shape[2], key.shape[2]
-        causal = bool(getattr(module, "is_causal", True)) if is_causal is None else is_causal
-        if attention_mask is None and causal and asked > 1:
+        if attention_mask is None and looks_back(module, is_causal) and asked > 1:
             attention_mask = torch.ones(asked, known, dtype=torch.bool, device=key.device).tril(known - asked)[
                 None, None
             ]

@@ -58,21 +58,21 @@ def command(
         return [task.row(text, pair=pair, context=context) for text in lines]
 
     made = None if Path(model).is_dir() else settings.store.resolve(model, kinds=("model", "report"))
-    folder = Path(model) if made is None else made.path
-    if made is not None and made.kind == "report":
-        folder = trained(made, rung)
-    if made is not None and folder is None:
-        from septet.evals.asked import answer
-
-        path, base, data = asked(made, rung, settings.store)
-        task, rows, found = answer(path, base, data, rows_for)
-    else:
-        if rung is not None and (made is None or made.kind != "report"):
-            raise ComponentError("--rung: only what `adapt` made has rungs; leave it out.")
-        assert folder is not None
+    ladder = None if made is None or made.kind != "report" else ladder_of(made)
+    if rung is not None and ladder is None:
+        raise ComponentError("--rung: only what `adapt` made has rungs; leave it out.")
+    folder = Path(model) if made is None else made.path if ladder is None else kept_model(made, ladder, rung)
+    if folder is not None:
         task, labels = Task.of_folder(folder)
         rows = rows_for(task)
         found = task.predict(task.open(folder, labels=labels), rows)
+    else:
+        from septet.evals.asked import answer
+
+        assert made is not None
+        assert ladder is not None, "without a folder there is a ladder"
+        path, base, data = asked(made, ladder, rung, settings.store)
+        task, rows, found = answer(path, base, data, rows_for)
     lines = []
     for row, one in zip(rows, found, strict=True):
         if task.gives == "tags":
@@ -98,26 +98,30 @@ def said(prediction: Any) -> str:
     return f"{prediction:.4g}" if isinstance(prediction, float) else str(prediction)
 
 
-def trained(ladder: Artifact, rung: str | None) -> Path | None:
+def ladder_of(made: Artifact) -> dict[str, Any]:
+    """Return what `adapt` wrote of its rungs. Raises ComponentError for another report."""
+    from septet.core.errors import ComponentError
+
+    path = made.path / "ladder.json"
+    if not path.is_file():
+        raise ComponentError(f"'{made.id[:8]}' is a report without rungs; name a model, or what `septet adapt` made.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def kept_model(made: Artifact, ladder: dict[str, Any], rung: str | None) -> Path | None:
     """Return the folder of a ladder's recommended model, where that is what shall answer and it was kept."""
-    path = ladder.path / "ladder.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    model = content.get("model")
-    return ladder.path / model if model and rung in (None, content["recommended"]) else None
+    model = ladder.get("model")
+    return made.path / model if model and rung in (None, ladder["recommended"]) else None
 
 
-def asked(ladder: Artifact, rung: str | None, store: Store) -> tuple[Path, Path, Path]:
+def asked(made: Artifact, ladder: dict[str, Any], rung: str | None, store: Store) -> tuple[Path, Path, Path]:
     """Return how a rung of a ladder asks, its model and its data. Raises ComponentError for a rung that does not ask."""
     from septet.core.errors import ComponentError, nearest
 
-    path = ladder.path / "ladder.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if not content:
-        raise ComponentError(f"'{ladder.id[:8]}' is a report without rungs; name a model, or what `septet adapt` made.")
-    name, known = rung or content["recommended"], content.get("asked", {})
+    name, known = rung or ladder["recommended"], ladder.get("asked", {})
     if name not in known:
-        command = content.get("commands", {}).get(name)
-        trained = f" '{name}' is trained: {command}" if command else nearest(name, content.get("commands", {}))
-        raise ComponentError(f"there is no rung '{name}' that asks; those are: {', '.join(known) or 'none'}.{trained}")
-    model, data = (store.resolve(ladder.inputs[role]).path for role in ("model", "data"))
-    return ladder.path / known[name], model, data
+        command = ladder.get("commands", {}).get(name)
+        hint = f" '{name}' is trained: {command}" if command else nearest(name, ladder.get("commands", {}))
+        raise ComponentError(f"there is no rung '{name}' that asks; those are: {', '.join(known) or 'none'}.{hint}")
+    model, data = (store.resolve(made.inputs[role]).path for role in ("model", "data"))
+    return made.path / known[name], model, data

@@ -265,13 +265,8 @@ def picture_of(rungs: Sequence[Rung], *, metric: str, recommended: str, width: i
     parts.append(tag("text", "parameters that learn", x=width - right, y=height - 10, text_anchor="end"))
     parts.append(tag("text", metric, x=8, y=16))
     marks = [
-        (
-            across(x) - 6,
-            min(up(rung.value) - 6, up(rung.value if rung.high is None else rung.high)),
-            across(x) + 6,
-            max(up(rung.value) + 6, up(rung.value if rung.low is None else rung.low)),
-        )
-        for rung, x in zip(rungs, xs, strict=True)
+        (across(x) - 6, min(up(rung.value) - 6, up(high)), across(x) + 6, max(up(rung.value) + 6, up(low)))
+        for rung, x, low, high in zip(rungs, xs, lows, highs, strict=True)
     ]
     field = (left, 0.0, width, height - bottom)
     for rung, x in sorted(zip(rungs, xs, strict=True), key=lambda pair: -pair[0].value):
