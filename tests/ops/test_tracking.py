@@ -87,7 +87,7 @@ def log_records(data: bytes) -> list[bytes]:
 
 
 def test_wandb_records_on_this_machine(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     from wandb.proto import wandb_internal_pb2
 
     monkeypatch.delenv("WANDB_MODE", raising=False)
@@ -95,6 +95,7 @@ def test_wandb_records_on_this_machine(tmp_path, monkeypatch):
     for event in events((1, 2)):
         sink.on(event)
     sink.close()
+    wandb.teardown()  # a process of its own writes the file, and is waited for when this one ends: not when a run does
     (path,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     history = []
     for data in log_records(path.read_bytes()[7:]):
