@@ -169,7 +169,7 @@ def pretrained(store: Store, family: str, seconds: float) -> tuple[Path, dict[st
 
 def rows_for(model: Model, rows: list[tuple[str, str]]) -> list[Any]:
     numbered = ((number, {"text": text, "label": label}) for number, (text, label) in enumerate(rows, start=1))
-    return Task().encode(numbered, model, max_tokens=MOST)[0]
+    return Task(too_long="cut").encode(numbered, model, max_tokens=MOST)[0]
 
 
 def right(model: Model, rows: list[tuple[str, str]]) -> np.ndarray:

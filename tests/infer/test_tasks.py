@@ -19,6 +19,7 @@ from septet.infer.task import Task
 from septet.infer.tasks.classification import Classification
 from septet.infer.tasks.multi_label import MultiLabel
 from septet.infer.tasks.regression import Regression
+from septet.infer.tasks.similarity import Similarity
 from septet.infer.tasks.tagging import Tagging, _pieces
 
 
@@ -47,11 +48,40 @@ def test_a_pair_has_its_segments_and_loses_what_is_too_long_of_the_longer_text(f
 def test_rows_become_samples_and_what_is_cut_is_counted(folders):
     model = Classification().open(folders["bert"], labels=["no", "yes"], device="cpu")
     rows = [{"text": text(20, 21), "label": "yes"}, {"text": text(*range(20, 29)), "label": "no"}]
-    samples, prepared = Classification().encode(list(enumerate(rows, 1)), model, max_tokens=6)
+    samples, prepared = Classification(too_long="cut").encode(list(enumerate(rows, 1)), model, max_tokens=6)
     assert samples[0].ids.tolist() == [3, 20, 21, 4]
     assert samples[1].ids.tolist() == [3, 20, 21, 22, 23, 4]
     assert [sample.target for sample in samples] == [1, 0]
-    assert prepared.facts() == {"rows": 2, "tokens": 10, "targets": 2, "longest": 11, "cut": 1, "lost": 5}
+    counts = {"rows": 2, "tokens": 10, "targets": 2, "longest": 11, "cut": 1, "lost": 5, "dropped": 0}
+    assert prepared.facts() == counts
+
+
+@pytest.mark.parametrize("task", [Classification, MultiLabel, Regression])
+def test_rows_that_are_too_long_are_refused_all_named_or_left_out(folders, task):
+    labels = [] if task is Regression else ["no", "yes"]
+    model = task().open(folders["bert"], labels=labels, device="cpu")
+    target = {"label": "yes", "labels": ["yes"], "value": 1.0}
+    rows = [{"text": text(*range(20, 20 + size)), **target} for size in (2, 8, 3, 9, 10)]
+    numbered = list(enumerate(rows, 1))
+    message = r"train.jsonl, row 2: the row has 10 tokens, and 6 are read; so it is with 2 more: 4, 5\..*too_long: drop"
+    with pytest.raises(DataError, match=message):
+        task().encode(numbered, model, max_tokens=6, file="train.jsonl")
+    samples, prepared = task(too_long="drop").encode(numbered, model, max_tokens=6)
+    assert [len(sample) for sample in samples] == [4, 5]
+    assert (prepared.rows, prepared.dropped, prepared.cut, prepared.lost, prepared.longest) == (2, 3, 0, 0, 12)
+    found = task().predict(model, rows, max_tokens=6)
+    assert [one.facts for one in found] == [{}, {"cut_tokens": 4}, {}, {"cut_tokens": 5}, {"cut_tokens": 6}]
+    assert found[1].prediction == task().predict(model, [{"text": text(20, 21, 22, 23)}])[0].prediction
+
+
+def test_a_vector_says_what_of_its_texts_was_cut(folders):
+    task = Similarity()
+    model = task.open(folders["bert"], device="cpu")
+    rows = [{"anchor": text(*range(20, 28)), "positive": text(*range(20, 29))}, {"anchor": text(20)}]
+    with pytest.raises(DataError, match="the row has 9 tokens, and 6 are read"):
+        task.encode([(1, rows[0])], model, max_tokens=6)
+    assert task.model_copy(update={"too_long": "drop"}).encode([(1, rows[0])], model, max_tokens=6)[1].dropped == 1
+    assert [one.facts for one in task.predict(model, rows, max_tokens=6)] == [{"cut_tokens": 2 + 3}, {}]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

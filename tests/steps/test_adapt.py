@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 from tests.steps.test_finetune_tasks import dataset, rows
+from tests.train.families import CONTEXT
 from tests.train.folders import save_family
 from tiny_chat import artifact, work_at
 
@@ -130,6 +131,18 @@ def test_a_rung_without_a_place_is_left_out_before_anything_is_trained(inputs, t
     assert first.text.startswith("last-layers is left out: layers: 9 were asked for")
     with pytest.raises(ComponentError, match="a place for none of the rungs"):
         Adapt(**{**FIELDS, "rungs": [too_many]}).run(work_at(tmp_path / "none"), **inputs)
+
+
+def test_a_row_that_is_refused_is_named_before_anything_is_trained(inputs, tmp_path):
+    long = [{"text": "w20 " * (CONTEXT - 4), "label": "a"}]  # the model reads it, but not behind four more places
+    data = dataset(tmp_path / "rows", [*rows(9, 1), *long], rows(9, 2), **ABOUT)
+    fields = {**FIELDS, "rungs": ["full", {"kind": "prompt", "tokens": 4}], "seeds": [0], "rates": [1.0], "epochs": 1}
+    message = rf"train.jsonl, row 10: the row has {CONTEXT - 2} tokens, and {CONTEXT - 4} are read"
+    with pytest.raises(DataError, match=message):
+        Adapt(**fields).run(work_at(tmp_path), model=inputs["model"], data=data)
+    assert not list((tmp_path / "state").glob("*.json"))
+    task = {"kind": "classification", "too_long": "drop"}
+    Adapt(**fields, task=task).run(work_at(tmp_path), model=inputs["model"], data=data)
 
 
 def test_without_held_out_rows_nothing_can_be_chosen(inputs, tmp_path):

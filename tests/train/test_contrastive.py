@@ -192,12 +192,12 @@ def test_sentence_transformers_opens_the_folder_with_the_same_vectors(folder, tm
 
 
 def test_long_texts_are_cut_and_counted_and_wrong_rows_named(tmp_path):
-    task = Similarity()
+    task = Similarity(too_long="cut")
     model = task.open(save_family("bert", tmp_path, template=True), device="cpu")
     row = {"anchor": "w10 w11 w12 w13", "positive": "w10", "negative": "w20 w21 w22"}
     samples, prepared = task.encode([(1, row)], model, max_tokens=4)
     assert [text.ids.tolist() for text in samples[0]] == [[3, 10, 11, 4], [3, 10, 4], [3, 20, 21, 4]]
-    assert prepared.facts() == {"rows": 1, "tokens": 11, "targets": 1, "longest": 6, "cut": 1, "lost": 3}
+    assert prepared.facts() == {"rows": 1, "tokens": 11, "targets": 1, "longest": 6, "cut": 1, "lost": 3, "dropped": 0}
     with pytest.raises(DataError, match=r"row 2.*'positive' is missing.*The row has: anchor"):
         task.encode([(2, {"anchor": "w10"})], model, max_tokens=4, file="train.jsonl")
     with pytest.raises(DataError, match="'negative' holds int"):

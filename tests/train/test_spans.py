@@ -152,7 +152,7 @@ def test_a_passage_in_three_windows_with_the_answer_in_one(bert):
     ]
     assert [sample.target for sample in samples] == [(0, 0), (6, 7), (0, 0)]
     assert [sample.types.tolist() for sample in samples] == [[0] * 4 + [1] * 6, [0] * 4 + [1] * 6, [0] * 4 + [1] * 4]
-    assert prepared.facts() == {"rows": 1, "tokens": 28, "targets": 3, "longest": 14, "cut": 1, "lost": 0}
+    assert prepared.facts() == {"rows": 1, "tokens": 28, "targets": 3, "longest": 14, "cut": 1, "lost": 0, "dropped": 0}
 
 
 def test_an_answer_that_no_window_holds_whole_is_counted_and_not_taught_as_none(bert):

@@ -68,7 +68,7 @@ def test_splitting_a_batch_changes_nothing():
 def test_what_is_cut_is_reported():
     long = row(("user", "Hi"), ("assistant", "word " * 60))
     whole = len(Chat(tiny_tokenizer()).conversation(long["messages"]).ids)
-    samples, report = prepare([long], max_tokens=20)
+    samples, report = prepare([long], max_tokens=20, too_long="cut")
     assert len(samples[0].ids) == 20
     assert (report.cut, report.longest, report.lost) == (1, whole, whole - 21)
 
@@ -87,4 +87,12 @@ def test_what_is_cut_is_reported():
 )
 def test_a_row_that_teaches_nothing_is_an_error(bad, message):
     with pytest.raises(DataError, match=f"rows.jsonl, row 2: .*{message}"):
-        prepare([row(("user", "a"), ("assistant", "b")), bad], max_tokens=16)
+        prepare([row(("user", "a"), ("assistant", "b")), bad], max_tokens=16, too_long="cut")
+
+
+def test_conversations_that_are_too_long_are_refused_or_left_out():
+    short, long = row(("user", "a"), ("assistant", "b")), row(("user", "Hi"), ("assistant", "word " * 60))
+    with pytest.raises(DataError, match=r"row 2: the row has \d+ tokens, and 20 are read; so it is with 1 more: 3\."):
+        prepare([short, long, long], max_tokens=20)
+    samples, report = prepare([short, long, long], max_tokens=20, too_long="drop")
+    assert (len(samples), report.rows, report.dropped, report.cut, report.lost) == (1, 1, 2, 0, 0)

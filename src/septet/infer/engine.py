@@ -157,12 +157,14 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A finished answer: its text, the tokens read and written (with the one that ended it), and why it ended."""
+    """A finished answer: its text, the tokens read and written (with the one that ended it), and why it ended; truncated: tokens
+    that were dropped from the prompt's left (only with Request.truncate)."""
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     finish_reason: Finish
+    truncated: int = 0
 
 
 class Stream:
@@ -322,7 +324,7 @@ class Engine(ABC):
             stream = self.submit(request)
             text, reason = stream.text(), stream.finish_reason
             assert reason is not None
-            answers.append(Answer(text, stream.prompt_tokens, stream.completion_tokens, reason))
+            answers.append(Answer(text, stream.prompt_tokens, stream.completion_tokens, reason, stream.truncated))
         return answers
 
     def score(

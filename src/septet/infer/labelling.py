@@ -9,12 +9,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from septet.infer.chat import encode_text
 from septet.infer.inputs import Encoded, collate, dressed, frame, has_segments
-from septet.infer.task import Predicted, Prepared, Row, Rows, Task, Tell, by_length, text_of
+from septet.infer.task import (
+    Predicted,
+    Prepared,
+    Preparing,
+    Row,
+    Rows,
+    Task,
+    Tell,
+    TooLong,
+    by_length,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from septet.nn.heads import Head
@@ -28,22 +40,30 @@ class TextTask(Task):
 
     head: ClassVar[Head] = "classes"
 
+    too_long: TooLong = "refuse"
+    """Training rows that are longer than the model reads: refused, all named; cut at their end, and counted; or dropped, and
+    counted. A text whose label is asked for is cut, and the prediction says by how many tokens."""
+
     def open(self, folder: str | Path, *, labels: Sequence[str] = (), device: str = "auto", seed: int = 0) -> Model:
         from septet.nn.heads import open_with_head  # torch, 1.5 s
 
         return open_with_head(folder, self.head, labels, device=device, seed=seed)
 
     def encode(self, rows: Rows, model: Model, *, max_tokens: int, file: object = None) -> tuple[list[Any], Prepared]:
-        """Return an `Encoded` for each row; what is longer than `max_tokens` is cut at its end, and counted."""
+        """Return an `Encoded` for each row that is learned from."""
         samples: list[Encoded] = []
-        longest = cut = lost = 0
+        told = Preparing(self.kind, self.too_long, max_tokens, file)
+        lost = 0
         for number, row in rows:
             ids, other = self._ids(row, model, file=file, number=number)
-            size = len(ids) + len(other or ()) + _around(model, pair=other is not None)
-            longest, cut, lost = max(longest, size), cut + (size > max_tokens), lost + max(0, size - max_tokens)
-            whole = self._dressed(ids, other, model, max_tokens)
-            samples.append(Encoded(whole.ids, self.target(row, model, file=file, number=number), whole.types))
-        return samples, Prepared(len(samples), sum(map(len, samples)), len(samples), longest, cut, lost)
+            target = self.target(row, model, file=file, number=number)
+            size = _size(ids, other, model)
+            if told.takes(number, size):
+                whole = self._dressed(ids, other, model, max_tokens)
+                lost += max(0, size - max_tokens)
+                samples.append(Encoded(whole.ids, target, whole.types))
+        tokens = sum(map(len, samples))
+        return samples, told.found(rows=len(samples), tokens=tokens, targets=len(samples), lost=lost)
 
     def predict(
         self, model: Model, rows: Sequence[Row], *, max_tokens: int | None = None, tell: Tell = lambda done, total: None
@@ -51,10 +71,11 @@ class TextTask(Task):
         import torch
 
         most = min(max_tokens or model.context, model.context)
-        texts = []
+        texts, gone = [], []
         for number, row in enumerate(rows, start=1):
             ids, other = self._ids(row, model, file=None, number=number)
             texts.append(self._dressed(ids, other, model, most))
+            gone.append(max(0, _size(ids, other, model) - most))
         found: list[Any] = [None] * len(rows)
         done = 0
         model.module.eval()
@@ -63,7 +84,8 @@ class TextTask(Task):
             with torch.inference_mode(), model.autocast():
                 logits = model.module(**{name: x.to(model.device) for name, x in inputs.items()}).logits.float().cpu()
             for place, values in zip(places, logits, strict=True):
-                found[place] = self.verdict(values, model)
+                verdict = self.verdict(values, model)
+                found[place] = replace(verdict, facts={"cut_tokens": gone[place]}) if gone[place] else verdict
             done += len(places)
             tell(done, len(rows))
         return found
@@ -86,5 +108,6 @@ class TextTask(Task):
         return dressed(ids, model.tokenizer, model.architecture, most=most, other=other, segments=has_segments(model))
 
 
-def _around(model: Model, *, pair: bool) -> int:
-    return sum(map(len, frame(model.tokenizer, model.architecture, pair=pair)))
+def _size(ids: list[int], other: list[int] | None, model: Model) -> int:
+    around = frame(model.tokenizer, model.architecture, pair=other is not None)
+    return len(ids) + len(other or ()) + sum(map(len, around))

@@ -27,7 +27,7 @@ from septet.core.errors import ComponentError, DataError, nearest
 if TYPE_CHECKING:  # recipes name tasks, and stay light
     from septet.nn.model import Model
 
-__all__ = ["Gives", "Predicted", "Prepared", "Row", "Rows", "Task", "text_of"]
+__all__ = ["Gives", "Predicted", "Prepared", "Preparing", "Row", "Rows", "Task", "TooLong", "text_of", "too_long"]
 
 Row = Mapping[str, Any]
 Rows = Iterable[tuple[int, Row]]
@@ -35,6 +35,8 @@ Rows = Iterable[tuple[int, Row]]
 Gives = Literal["label", "labels", "value", "tags", "span", "text", "vector"]
 """What a prediction is: one label, several, a number, a tag for each word, a part of the text, written text, a vector."""
 Tell = Callable[[int, int], None]
+TooLong = Literal["refuse", "cut", "drop"]
+"""What happens to training rows that are longer than the limit: an error that names them, their end cut off, or left out."""
 FILE = "task.json"
 
 
@@ -51,8 +53,9 @@ class Predicted:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What preparation found. targets: what the loss is over (answers' tokens, labels, tagged words). cut: rows longer than the
-    limit; lost: tokens that were cut off (of answers, where there are any)."""
+    """What preparation found. targets: what the loss is over (answers' tokens, labels, tagged words). longest: of all rows, in
+    tokens. cut: rows longer than the limit; lost: tokens that were cut off (of answers, where there are any); dropped: rows longer
+    than the limit that were left out."""
 
     rows: int
     tokens: int
@@ -60,9 +63,61 @@ class Prepared:
     longest: int
     cut: int
     lost: int
+    dropped: int = 0
 
     def facts(self) -> dict[str, int]:
         return asdict(self)
+
+
+@dataclass(slots=True)
+class Preparing:
+    """Counts rows while they become samples, and says what happens to those that are longer than the limit of `most` tokens.
+
+    how: the task's `too_long`; what is neither refused nor dropped is counted as cut, and its task makes it shorter. Rows that are
+    refused are told together at the end, so that one reading names them all.
+    """
+
+    kind: str
+    how: str
+    most: int
+    file: object = None
+    longest: int = 0
+    cut: int = 0
+    dropped: int = 0
+    refused: list[tuple[int, int]] = field(default_factory=list)
+
+    def takes(self, number: int, size: int, *, over: bool | None = None) -> bool:
+        """Return whether a row of `size` tokens is learned from. over: whether it is too long; None: where size > most."""
+        self.longest = max(self.longest, size)
+        if not (size > self.most if over is None else over):
+            return True
+        if self.how == "refuse":
+            self.refused.append((number, size))
+        elif self.how == "drop":
+            self.dropped += 1
+        else:
+            self.cut += 1
+        return self.how not in ("refuse", "drop")
+
+    def found(self, *, rows: int, tokens: int, targets: int, lost: int) -> Prepared:
+        """Return what was found. Raises DataError for rows that are refused."""
+        if self.refused:
+            raise too_long(self.kind, self.most, self.refused, file=self.file)
+        return Prepared(rows, tokens, targets, self.longest, self.cut, lost, self.dropped)
+
+
+def too_long(kind: str, most: int, rows: Sequence[tuple[int, int]], *, file: object) -> DataError:
+    """Return the error for rows, (number, tokens), that are longer than what is read, where nobody said what to do with them."""
+    number, size = rows[0]
+    places = ", ".join(str(place) for place, _ in rows[1:6]) + (", ..." if len(rows) > 6 else "")
+    return DataError(
+        f"the row has {size} tokens, and {most} are read"
+        + (f"; so it is with {len(rows) - 1} more: {places}" if len(rows) > 1 else "")
+        + ". Raise max_tokens (up to the model's context), leave such rows out (too_long: drop), or have them cut and counted: "
+        f"task: {{kind: {kind}, too_long: cut}}.",
+        file=file,
+        row=number,
+    )
 
 
 class Task(Component):

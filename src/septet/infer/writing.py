@@ -21,7 +21,7 @@ from septet.infer.task import by_length
 if TYPE_CHECKING:
     from septet.nn.model import Model
 
-__all__ = ["Written", "around", "begins_with", "prepare_to_write", "too_long", "written"]
+__all__ = ["Written", "around", "begins_with", "prepare_to_write", "written"]
 
 TOKENS_IN_A_BATCH = 8192
 """Prompts and what is written, over all beams."""
@@ -55,16 +55,6 @@ def around(tokenizer: Any) -> tuple[list[int], list[int]]:
         return ids[: text[0]], ids[text[-1] + 1 :]
     bos = tokenizer.bos_token_id
     return [] if bos is None else [int(bos)], [int(tokenizer.eos_token_id)]
-
-
-def too_long(kind: str, size: int, most: int, *, file: object, number: int) -> DataError:
-    """Return the error for a row that is longer than what is read, where its task was not told what to do with such rows."""
-    return DataError(
-        f"the row has {size} tokens, and {most} are read. Raise max_tokens (up to the model's context), leave the row out, or "
-        f"have such rows cut and counted: task: {{kind: {kind}, too_long: cut}}.",
-        file=file,
-        row=number,
-    )
 
 
 def begins_with(module: Any) -> int:

@@ -50,7 +50,7 @@ from septet.infer.asking import Asking, Material
 from septet.infer.engine import ContextError
 from septet.infer.task import Task
 from septet.ops.report.ladder import Rung, draw, recommend, told, weighed
-from septet.steps.finetune import Finetune
+from septet.steps.finetune import Finetune, longest_of, prepare
 from septet.train.adapter import Adapter
 
 __all__ = ["Adapt"]
@@ -84,7 +84,7 @@ class Adapt(Step):
     batch_size: int = Field(default=16, ge=1)
     """Rows in one optimizer step."""
     max_tokens: int | None = Field(default=None, ge=2)
-    """Longer rows are cut at their end; none: the model's context."""
+    """The longest training row in tokens; the task's too_long says what happens to longer ones. None: the model's context."""
     keep: Literal["recommended", "none"] = "recommended"
     """What is kept of the models: that of the recommended rung, for which those of all rungs lie on the disk meanwhile; or none."""
 
@@ -241,10 +241,18 @@ class _Climb:
                 possible[name] = rung
         if not possible:
             raise _none(left_out)
+        trained = [rung for rung in possible.values() if isinstance(rung, Adapter)]
+        if trained:  # a row that is refused shall be known before half of the rungs are made
+            self._try_rows(max(trained, key=lambda rung: rung.places))
         return possible, left_out
 
     def _try_training(self, rung: Adapter) -> None:
         rung.attach(self.task.open(self.inputs["model"].path, labels=self.labels, device="cpu"), seed=0)
+
+    def _try_rows(self, rung: Adapter) -> None:
+        model = self.task.open(self.inputs["model"].path, labels=self.labels, device="cpu")
+        most = longest_of(model, rung, self.step.max_tokens)
+        prepare(self.task, self.inputs["data"].path, model, max_tokens=most, limit=self.step.limit)
 
     def _try_asking(self, rung: Asking) -> None:
         from septet.nn.architecture import architecture_of  # torch, 1.5 s

@@ -22,7 +22,7 @@ from septet.core.component import DatasetRef, ModelRef
 from septet.core.errors import ComponentError, DataError
 from septet.core.step import Step, Work
 from septet.data.documents import read_rows, write_rows
-from septet.infer.task import Task
+from septet.infer.task import Prepared, Task
 from septet.steps.pretrain import curve_rows
 from septet.train.adapter import Adapter
 from septet.train.optimizer import Optimizer
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from septet.nn.model import Model
 
-__all__ = ["Finetune", "read_some", "save_adapted", "steps_of"]
+__all__ = ["Finetune", "longest_of", "prepare", "read_some", "save_adapted", "steps_of"]
 
 EVALUATED = 256
 """Held-out rows that are evaluated; more would cost time and tell the same."""
@@ -66,7 +66,7 @@ class Finetune(Step):
     optimizer: Optimizer = AdamW()
     """What takes the steps; muon learns faster where nearly all is still to be learned, as in a translator from scratch."""
     max_tokens: int | None = Field(default=None, ge=2)
-    """Longer rows are cut at their end, and counted; none: the model's context."""
+    """The longest row in tokens; the task's too_long says what happens to longer ones. None: the model's context."""
     micro_rows: int | None = Field(default=None, ge=1)
     """Rows of one forward pass, where a whole step's do not fit in memory; changes nothing else."""
     precision: Precision = "auto"
@@ -106,14 +106,10 @@ class Finetune(Step):
                 f"a model of the architecture '{model.architecture}' cannot learn the task '{task.kind}'; "
                 f"it takes {' or '.join(task.fits)}."
             )
-        room = model.context - self.adapter.places
-        max_tokens = min(self.max_tokens or room, room)
-        parts = {}
-        for part, limit in (("train", self.limit), ("held_out", EVALUATED)):
-            path = folder / f"{part}.jsonl"
-            parts[part] = task.encode(read_some(path, limit), model, max_tokens=max_tokens, file=path)
-        samples, prepared = parts["train"]
-        held_out, _ = parts["held_out"]
+        max_tokens = longest_of(model, self.adapter, self.max_tokens)
+        samples, prepared, held_out = prepare(task, folder, model, max_tokens=max_tokens, limit=self.limit)
+        if prepared.dropped:
+            work.log(f"{prepared.dropped} rows are longer than {max_tokens} tokens and were left out.")
         if not samples:
             raise DataError("it has no rows, so there is nothing to learn from.", file=folder / "train.jsonl")
         if prepared.cut:
@@ -175,6 +171,27 @@ class Finetune(Step):
 def _loss(terms: Mapping[str, float]) -> float | None:
     """Return the first term: what is minimised, where the others are only watched."""
     return next(iter(terms.values()), None)
+
+
+def longest_of(model: Model, adapter: Adapter, max_tokens: int | None) -> int:
+    """Return the tokens of a row that the model reads beside what the adapter puts before it, at most `max_tokens`."""
+    room = model.context - adapter.places
+    return min(max_tokens or room, room)
+
+
+def prepare(
+    task: Task, folder: Path, model: Model, *, max_tokens: int, limit: int | None
+) -> tuple[list[Any], Prepared, list[Any]]:
+    """Return the training samples of a data set, what was found in preparing them, and the held-out samples.
+
+    Errors: DataError with file and row for what cannot be learned, or is longer than max_tokens where the task refuses that.
+    """
+    parts = []
+    for part, most in (("train", limit), ("held_out", EVALUATED)):
+        path = folder / f"{part}.jsonl"
+        parts.append(task.encode(read_some(path, most), model, max_tokens=max_tokens, file=path))
+    (samples, prepared), (held_out, _) = parts
+    return samples, prepared, held_out
 
 
 def read_some(path: Path, limit: int | None) -> list[tuple[int, dict[str, Any]]]:

@@ -84,9 +84,10 @@ def command(
             lines.append(f"{row.get('text', '')}\n" + table(["label", "probability", ""], cells, right={1}))
         else:
             lines.append(said(one.prediction))
-    settings.show(
-        [{"prediction": one.prediction, "probabilities": dict(one.probabilities)} for one in found], "\n\n".join(lines)
-    )
+        if cut := one.facts.get("cut_tokens"):
+            lines[-1] += f"\n(its last {cut:,} tokens were cut off: the text is longer than the model reads)"
+    content = [{"prediction": one.prediction, "probabilities": dict(one.probabilities), **one.facts} for one in found]
+    settings.show(content, "\n\n".join(lines))
 
 
 def said(prediction: Any) -> str:

@@ -15,7 +15,7 @@ from septet.cli.main import Settings
 @click.argument("data")
 @click.option("--rows", type=click.IntRange(min=1), default=3, show_default=True, help="Rows that are shown.")
 @click.option(
-    "--max-tokens", type=click.IntRange(min=2), help="Cut rows as finetune would with this; none: the model's context."
+    "--max-tokens", type=click.IntRange(min=2), help="The longest row, as for finetune; none: the model's context."
 )
 @click.pass_obj
 def command(settings: Settings, model: str, data: str, rows: int, max_tokens: int | None) -> None:
@@ -35,6 +35,8 @@ def command(settings: Settings, model: str, data: str, rows: int, max_tokens: in
     opened = task.open(folder, labels=labels, device="cpu")
     most = min(max_tokens or opened.context, opened.context)
     file = at / "train.jsonl"
+    if hasattr(task, "too_long"):  # to be shown, where finetune would refuse them
+        task = task.model_copy(update={"too_long": "cut"})
     samples, prepared = task.encode(read_rows(file), opened, max_tokens=most, file=file)
     shown = [pieces(sample, opened) for sample in samples[:rows]]
     share = prepared.targets / max(1, prepared.tokens)
@@ -46,9 +48,10 @@ def command(settings: Settings, model: str, data: str, rows: int, max_tokens: in
     over = f"{prepared.targets:,} {task.learns}" + ("" if task.learns == "labels" else f", {share:.1%} of the tokens")
     lines.append(f"\n{prepared.tokens:,} tokens, the longest row {prepared.longest:,}; the loss is over {over}.")
     if prepared.cut:
-        lost = f"; {prepared.lost:,} tokens are lost" if prepared.lost else ""
+        then = f", and lose {prepared.lost:,} where the task says too_long: cut" if hasattr(task, "too_long") else ""
+        then = then or " and are read in pieces"
         lines.append(
-            f"{prepared.cut:,} rows ({prepared.cut / max(1, prepared.rows):.1%}) are longer than {most:,} tokens{lost}."
+            f"{prepared.cut:,} rows ({prepared.cut / max(1, prepared.rows):.1%}) are longer than {most:,} tokens{then}."
         )
     content = {
         "task": task.kind,

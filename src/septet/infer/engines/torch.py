@@ -290,7 +290,7 @@ class TorchEngine(Engine):
     @torch.inference_mode()
     def _generate_together(self, requests: Sequence[Request]) -> list[Answer]:
         # rows are padded on the left, so that every row's next token stands in the last column
-        prompts = [self._prompt(request)[0] for request in requests]
+        prompts, dropped = zip(*(self._prompt(request) for request in requests), strict=True)
         texts: list[list[str]] = [[] for _ in requests]
         samplers = [Sampler(request, prompt) for request, prompt in zip(requests, prompts, strict=True)]
         writers = [
@@ -331,8 +331,8 @@ class TorchEngine(Engine):
             mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(rows), 1)], dim=-1)
             position_BT = position_BT[:, -1:] + 1
         return [
-            Answer("".join(text), len(prompt), writer.num_tokens, reason)
-            for text, prompt, writer, reason in zip(texts, prompts, writers, reasons, strict=True)
+            Answer("".join(text), len(prompt), writer.num_tokens, reason, gone)
+            for text, prompt, writer, reason, gone in zip(texts, prompts, writers, reasons, dropped, strict=True)
         ]
 
     # -- scores -----------------------------------------------------------------------------------------------------

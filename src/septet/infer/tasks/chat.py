@@ -19,7 +19,7 @@ from septet.core.errors import ComponentError, DataError
 from septet.data.packing import IGNORE, Sample
 from septet.infer.chat import Chat as Renderer
 from septet.infer.chat import prepare_for_chat
-from septet.infer.task import Gives, Predicted, Prepared, Row, Rows, Task, Tell
+from septet.infer.task import Gives, Predicted, Prepared, Preparing, Row, Rows, Task, Tell, TooLong
 
 if TYPE_CHECKING:
     from septet.nn.model import Model
@@ -37,6 +37,9 @@ class Chat(Task):
 
     max_new_tokens: int = Field(default=128, ge=1)
     """The longest answer that is written, in tokens."""
+    too_long: TooLong = "refuse"
+    """Conversations to learn from that are longer than the model reads: refused, all named; cut at their end, and counted; or
+    dropped, and counted. A question to answer loses its earliest turns."""
 
     def open(self, folder: str | Path, *, labels: Sequence[str] = (), device: str = "auto", seed: int = 0) -> Model:
         from septet.nn.load import open_model  # torch, 1.5 s
@@ -46,7 +49,7 @@ class Chat(Task):
         return model
 
     def encode(self, rows: Rows, model: Model, *, max_tokens: int, file: object = None) -> tuple[list[Any], Prepared]:
-        return prepare_conversations(rows, model.tokenizer, max_tokens=max_tokens, file=file)
+        return prepare_conversations(rows, model.tokenizer, max_tokens=max_tokens, file=file, too_long=self.too_long)
 
     def predict(
         self, model: Model, rows: Sequence[Row], *, max_tokens: int | None = None, tell: Tell = lambda done, total: None
@@ -75,33 +78,36 @@ def written(
             some = [
                 Request(messages=list(p), max_tokens=max_tokens, truncate=True) for p in prompts[start : start + 32]
             ]
-            found += [Predicted(answer.text) for answer in engine.generate_batch(some)]
+            for answer in engine.generate_batch(some):
+                facts = {"cut_tokens": answer.truncated} if answer.truncated else {}
+                found.append(Predicted(answer.text, facts=facts))
             tell(len(found), len(prompts))
     return found
 
 
 def prepare_conversations(
-    rows: Rows, tokenizer: Any, *, max_tokens: int, file: object = None
+    rows: Rows, tokenizer: Any, *, max_tokens: int, file: object = None, too_long: TooLong = "refuse"
 ) -> tuple[list[Sample], Prepared]:
     """Return a sample for each (row number, {"messages": [...]}), with labels on the assistant's words alone.
 
-    A conversation of more than `max_tokens` tokens is cut at its end. Raises DataError for a row that is no conversation, and
-    for one that has nothing to learn: no answer, or one that lies wholly beyond the limit.
+    too_long: what happens to a conversation of more than `max_tokens` tokens. Raises DataError for a row that is no conversation,
+    and for one that has nothing to learn: no answer, or one that lies wholly beyond the limit.
     """
     chat = Renderer(tokenizer)
     samples: list[Sample] = []
-    longest = cut = lost = 0
+    told = Preparing("chat", too_long, max_tokens, file)
+    lost = 0
     for number, row in rows:
         messages = row.get("messages")
         _check(messages, file, number)
         rendered = chat.conversation(messages)  # type: ignore[arg-type]
         ids = np.asarray(rendered.ids, dtype=np.int32)
         labels = np.where(rendered.answer, ids, IGNORE).astype(np.int32)
-        longest = max(longest, len(ids))
-        if len(ids) > max_tokens + 1:  # the last token is only predicted
-            cut += 1
-            lost += int((labels[max_tokens + 1 :] != IGNORE).sum())
-            ids, labels = ids[: max_tokens + 1], labels[: max_tokens + 1]
+        # the last token is only predicted
+        if not told.takes(number, len(ids), over=len(ids) > max_tokens + 1):
+            continue
+        lost += int((labels[max_tokens + 1 :] != IGNORE).sum())
+        ids, labels = ids[: max_tokens + 1], labels[: max_tokens + 1]
         if not (labels[1:] != IGNORE).any():
             raise DataError(
                 f"no token of this conversation can be learned: its answer begins beyond the limit of {max_tokens} tokens. "
@@ -111,7 +117,8 @@ def prepare_conversations(
             )
         samples.append(Sample(ids[:-1], labels[1:]))
     targets = sum(int((sample.labels != IGNORE).sum()) for sample in samples)
-    return samples, Prepared(len(samples), sum(len(s.ids) for s in samples), targets, longest, cut, lost)
+    tokens = sum(len(sample.ids) for sample in samples)
+    return samples, told.found(rows=len(samples), tokens=tokens, targets=targets, lost=lost)
 
 
 def _check(messages: Any, file: object, number: int) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -21,8 +21,20 @@ from pydantic import Field
 from septet.core.errors import ComponentError
 from septet.data.packing import IGNORE, Sample, separator_of
 from septet.infer.chat import encode_text
-from septet.infer.task import Gives, Predicted, Prepared, Row, Rows, Task, Tell, text_of
-from septet.infer.writing import prepare_to_write, too_long, written
+from septet.infer.task import (
+    Gives,
+    Predicted,
+    Prepared,
+    Preparing,
+    Row,
+    Rows,
+    Task,
+    Tell,
+    TooLong,
+    text_of,
+    too_long,
+)
+from septet.infer.writing import prepare_to_write, written
 
 if TYPE_CHECKING:
     from septet.nn.model import Model
@@ -40,9 +52,9 @@ class Completion(Task):
 
     max_new_tokens: int = Field(default=128, ge=1)
     """The longest completion that is written, in tokens, with the one that ends it."""
-    too_long: Literal["refuse", "cut"] = "refuse"
-    """What is longer than the model reads: refused with its row; or cut and counted, the prompt at its beginning, a completion that
-    does not fit alone at its end."""
+    too_long: TooLong = "refuse"
+    """Rows that are longer than the model reads: refused, all named; cut and counted, the prompt at its beginning, a completion
+    that does not fit alone at its end; or dropped from training, and counted (what is asked is cut then)."""
 
     def open(self, folder: str | Path, *, labels: Sequence[str] = (), device: str = "auto", seed: int = 0) -> Model:
         from septet.nn.load import open_model  # torch, 1.5 s
@@ -53,18 +65,18 @@ class Completion(Task):
 
     def encode(self, rows: Rows, model: Model, *, max_tokens: int, file: object = None) -> tuple[list[Any], Prepared]:
         samples: list[Sample] = []
-        targets = longest = cut = lost = 0
+        told = Preparing(self.kind, self.too_long, max_tokens, file)
+        targets = lost = 0
         begin, end = _begin(model.tokenizer), separator_of(model.tokenizer)
         for number, row in rows:
             prompt = encode_text(model.tokenizer, text_of(row, "prompt", file=file, number=number, empty=True))
             completion = encode_text(model.tokenizer, text_of(row, "completion", file=file, number=number))
             write = [*completion, end]
             size = len(prompt) + len(write)  # the first token is read, the last is only predicted
-            longest = max(longest, size)
+            if not told.takes(number, size):
+                continue
             if size > max_tokens:
-                if self.too_long == "refuse":
-                    raise too_long(self.kind, size, max_tokens, file=file, number=number)
-                cut, lost = cut + 1, lost + size - max_tokens
+                lost += size - max_tokens
                 write = write[:max_tokens]
                 prompt = prompt[len(prompt) - (max_tokens - len(write)) :]
             targets += len(write)
@@ -72,7 +84,8 @@ class Completion(Task):
             labels = ids.copy()
             labels[: 1 + len(prompt)] = IGNORE
             samples.append(Sample(ids[:-1], labels[1:]))
-        return samples, Prepared(len(samples), sum(len(s.ids) for s in samples), targets, longest, cut, lost)
+        tokens = sum(len(sample.ids) for sample in samples)
+        return samples, told.found(rows=len(samples), tokens=tokens, targets=targets, lost=lost)
 
     def predict(
         self, model: Model, rows: Sequence[Row], *, max_tokens: int | None = None, tell: Tell = lambda done, total: None
@@ -84,8 +97,8 @@ class Completion(Task):
         for number, row in enumerate(rows, start=1):
             prompt = encode_text(model.tokenizer, text_of(row, "prompt", file=None, number=number, empty=True))
             if self.too_long == "refuse" and len(prompt) + 1 >= context:
-                raise too_long(self.kind, len(prompt) + 1, context, file=None, number=number)
-            lost = max(0, len(prompt) + 1 - most) if self.too_long == "cut" else 0
+                raise too_long(self.kind, context, [(number, len(prompt) + 1)], file=None)
+            lost = max(0, len(prompt) + 1 - most) if self.too_long != "refuse" else 0
             prompts.append([begin, *prompt[lost:]])
             gone.append(lost)
         found = written(model, prompts, max_new_tokens=self.max_new_tokens, tell=tell)

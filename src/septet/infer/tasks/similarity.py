@@ -24,7 +24,19 @@ from pydantic import Field
 from septet.core.artifact import write_json
 from septet.core.errors import ComponentError
 from septet.infer.inputs import Encoded, collate
-from septet.infer.task import Gives, Predicted, Prepared, Row, Rows, Task, Tell, by_length, text_of
+from septet.infer.task import (
+    Gives,
+    Predicted,
+    Prepared,
+    Preparing,
+    Row,
+    Rows,
+    Task,
+    Tell,
+    TooLong,
+    by_length,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from septet.nn.model import Model
@@ -50,6 +62,9 @@ class Similarity(Task):
     """What cosines are divided by in training; lower looks more at the likeliest wrong texts."""
     symmetric: bool = False
     """Learn to find the anchor for each positive as well."""
+    too_long: TooLong = "refuse"
+    """Training rows with a text that is longer than the model reads: refused, all named; cut at its end, and counted; or
+    dropped, and counted. A text whose vector is asked for is cut."""
 
     def open(self, folder: str | Path, *, labels: Sequence[str] = (), device: str = "auto", seed: int = 0) -> Model:
         from septet.nn.heads import open_with_head  # torch, 1.5 s
@@ -65,21 +80,22 @@ class Similarity(Task):
         }
 
     def encode(self, rows: Rows, model: Model, *, max_tokens: int, file: object = None) -> tuple[list[Any], Prepared]:
-        """Return (anchor, positive, negative or None) for each row; texts of more than `max_tokens` are cut at their end."""
+        """Return (anchor, positive, negative or None) for each row that is learned from."""
         samples: list[tuple[Encoded, Encoded, Encoded | None]] = []
-        tokens = longest = cut = lost = 0
+        told = Preparing(self.kind, self.too_long, max_tokens, file)
+        tokens = lost = 0
         for number, row in rows:
             texts = [text_of(row, name, file=file, number=number) for name in ("anchor", "positive")]
             if row.get("negative") is not None:
                 texts.append(text_of(row, "negative", file=file, number=number))
             read = [_encoded(text, model, max_tokens) for text in texts]
-            over = [max(0, size - max_tokens) for _, size in read]
+            if not told.takes(number, max(size for _, size in read)):
+                continue
             tokens += sum(len(text) for text, _ in read)
-            longest = max(longest, *(size for _, size in read))
-            cut, lost = cut + any(over), lost + sum(over)
+            lost += sum(max(0, size - max_tokens) for _, size in read)
             anchor, positive, *negative = (text for text, _ in read)
             samples.append((anchor, positive, negative[0] if negative else None))
-        return samples, Prepared(len(samples), tokens, len(samples), longest, cut, lost)
+        return samples, told.found(rows=len(samples), tokens=tokens, targets=len(samples), lost=lost)
 
     def predict(
         self, model: Model, rows: Sequence[Row], *, max_tokens: int | None = None, tell: Tell = lambda done, total: None
@@ -91,11 +107,15 @@ class Similarity(Task):
             for number, (row, some) in enumerate(zip(rows, names, strict=True), start=1)
             for name in some
         ]
-        vectors = iter(self.vectors(model, texts, max_tokens=max_tokens, tell=tell))
+        most = min(max_tokens or model.context, model.context)
+        read = [_encoded(text, model, most) for text in texts]
+        vectors = iter(self._vectors(model, [text for text, _ in read], tell))
+        gone = iter(max(0, size - most) for _, size in read)
         found = []
         for some in names:
-            own = [next(vectors) for _ in some]
-            found.append(Predicted(float(own[0] @ own[1]) if len(own) == 2 else own[0].tolist()))
+            own, lost = [next(vectors) for _ in some], sum(next(gone) for _ in some)
+            value = float(own[0] @ own[1]) if len(own) == 2 else own[0].tolist()
+            found.append(Predicted(value, facts={"cut_tokens": lost} if lost else {}))
         return found
 
     def vectors(
@@ -106,14 +126,16 @@ class Similarity(Task):
         max_tokens: int | None = None,
         tell: Tell = lambda done, total: None,
     ) -> np.ndarray:
-        """Return a vector of unit length for each text, float32 [len(texts), D]."""
+        """Return a vector of unit length for each text, float32 [len(texts), D]; more than max_tokens are cut off."""
+        most = min(max_tokens or model.context, model.context)
+        return self._vectors(model, [_encoded(text, model, most)[0] for text in texts], tell)
+
+    def _vectors(self, model: Model, read: Sequence[Encoded], tell: Tell) -> np.ndarray:
         import torch
 
         from septet.nn.pooling import unit_vectors
 
-        most = min(max_tokens or model.context, model.context)
-        read = [_encoded(text, model, most)[0] for text in texts]
-        vectors = np.zeros((len(texts), int(model.config.hidden_size)), dtype=np.float32)
+        vectors = np.zeros((len(read), int(model.config.hidden_size)), dtype=np.float32)
         done = 0
         model.module.eval()
         for places in by_length([len(text) for text in read]):
@@ -124,7 +146,7 @@ class Similarity(Task):
                 hidden = model.module(**inputs).last_hidden_state
             vectors[places] = unit_vectors(hidden, inputs["attention_mask"], self.pooling).cpu().numpy()
             done += len(places)
-            tell(done, len(texts))
+            tell(done, len(read))
         return vectors
 
     def row(self, text: str, *, pair: str | None = None, context: str | None = None) -> dict[str, Any]:

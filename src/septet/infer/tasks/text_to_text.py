@@ -24,8 +24,8 @@ from septet.data.packing import IGNORE, Sample
 from septet.infer.chat import Chat, encode_text, prepare_for_chat
 from septet.infer.inputs import Pair
 from septet.infer.long_text import fold
-from septet.infer.task import Gives, Predicted, Prepared, Row, Rows, Task, Tell, text_of
-from septet.infer.writing import around, begins_with, prepare_to_write, too_long, written
+from septet.infer.task import Gives, Predicted, Prepared, Preparing, Row, Rows, Task, Tell, text_of, too_long
+from septet.infer.writing import around, begins_with, prepare_to_write, written
 
 if TYPE_CHECKING:
     from septet.infer.writing import Written
@@ -54,9 +54,10 @@ class TextToText(Task):
     """How many texts are followed at once; 1 takes the likeliest token each time."""
     length_penalty: float = 1.0
     """With beams: a text's score is its log-probability / length ^ this; above 0 favours longer ones."""
-    too_long: Literal["refuse", "cut", "map-reduce"] = "refuse"
-    """What is longer than the model reads: refused with its row; cut at its end, and counted; or, for summaries, read in windows
-    whose summaries are summarised (in training the beginning is learned from, and the cut counted)."""
+    too_long: Literal["refuse", "cut", "drop", "map-reduce"] = "refuse"
+    """What is longer than the model reads: refused with its row; cut at its end, and counted; dropped from training, and
+    counted (a source to write for is cut then); or, for summaries, read in windows whose summaries are summarised (in training
+    the beginning is learned from, and the cut counted)."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Of the objective, for encoder-decoders: the share of the probability that is spread over the vocabulary."""
 
@@ -84,25 +85,26 @@ class TextToText(Task):
 
     def encode(self, rows: Rows, model: Model, *, max_tokens: int, file: object = None) -> tuple[list[Any], Prepared]:
         samples: list[Any] = []
-        targets = tokens = longest = cut = lost = 0
+        told = Preparing(self.kind, self.too_long, max_tokens, file)
+        targets = tokens = lost = 0
         sides = _Sides(model, self.prefix)
         for number, row in rows:
             source = text_of(row, "source", file=file, number=number)
             read = sides.read(source)
             write = sides.write(text_of(row, "target", file=file, number=number))
             size, room, most = self._rooms(len(read), len(write), model, max_tokens)
-            longest = max(longest, size)
-            if len(read) > room or len(write) > most:
-                if self.too_long == "refuse":
-                    raise too_long(self.kind, size, max_tokens, file=file, number=number)
-                cut, lost = cut + 1, lost + max(0, len(write) - most)
+            over = len(read) > room or len(write) > most
+            if not told.takes(number, size, over=over):
+                continue
+            if over:
+                lost += max(0, len(write) - most)
                 if len(read) > room:
                     read, gone = _shortened(source, sides, room)
                     lost += gone
                 write = write[:most]
             targets, tokens = targets + len(write), tokens + len(read) + len(write)
             samples.append(_sample(read, write, model))
-        return samples, Prepared(len(samples), tokens, targets, longest, cut, lost)
+        return samples, told.found(rows=len(samples), tokens=tokens, targets=targets, lost=lost)
 
     def predict(
         self, model: Model, rows: Sequence[Row], *, max_tokens: int | None = None, tell: Tell = lambda done, total: None
@@ -116,8 +118,8 @@ class TextToText(Task):
         for number, source in enumerate(sources, start=1):
             read, lost = sides.read(source), 0
             if self.too_long == "refuse" and len(read) > self._most(model, context, room=1):
-                raise too_long(self.kind, len(read), context, file=None, number=number)
-            if self.too_long == "cut" and len(read) > (most := self._most(model, context)):
+                raise too_long(self.kind, context, [(number, len(read))], file=None)
+            if self.too_long in ("cut", "drop") and len(read) > (most := self._most(model, context)):
                 read, lost = _shortened(source, sides, most)
             prompts.append(read)
             gone.append(lost)
