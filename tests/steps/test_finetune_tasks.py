@@ -91,6 +91,37 @@ def test_stopped_and_resumed_equals_uninterrupted(tuned, inputs, tmp_path):
     assert contents(tmp_path / "out") == contents(tuned[1])
 
 
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_the_weights_of_the_best_pass_are_kept(inputs, tmp_path, adapter):
+    told = [
+        {**row, "label": "abc"[number % 2]} for number, row in enumerate(rows(24, 1))
+    ]  # by heart: there is no rule in it
+    data = dataset(tmp_path / "rows", told, rows(30, 2), task="classification", labels=["a", "b", "c"])
+    step = Finetune(**{**FIELDS, "adapter": adapter}, epochs=40, stop_after=3)
+    facts = step.run(work_at(tmp_path / "whole"), model=inputs["model"], data=data)
+    curve = [json.loads(line) for line in (tmp_path / "whole" / "out" / "curve.jsonl").read_text().splitlines()]
+    losses = {row["step"]: row["held_out_loss"] for row in curve if "held_out_loss" in row}
+    best = min(losses, key=losses.__getitem__)
+    assert facts["stopped_early"] is True
+    assert (facts["kept_step"], facts["held_out_loss"]) == (best, losses[best])
+    assert [step for step in losses if step > best] == list(losses)[-3:], "three passes without a better one"
+    task, labels = Task.of_folder(tmp_path / "whole" / "out")
+    model = task.open(tmp_path / "whole" / "out", labels=labels, device="cpu")
+    found = task.predict(model, rows(30, 2))
+    nll = np.mean([-np.log(one.probabilities[row["label"]]) for one, row in zip(found, rows(30, 2), strict=True)])
+    assert nll == pytest.approx(losses[best], abs=2e-2)
+    with pytest.raises(Stopped):
+        step.run(work_at(tmp_path / "parts", stop_after=best + 2), model=inputs["model"], data=data)
+    step.run(work_at(tmp_path / "parts"), model=inputs["model"], data=data)
+    assert contents(tmp_path / "parts" / "out") == contents(tmp_path / "whole" / "out")
+
+
+def test_without_held_out_rows_no_pass_is_the_best(inputs, tmp_path):
+    data = dataset(tmp_path / "rows", rows(9, 1), [], task="classification", labels=["a", "b", "c"])
+    with pytest.raises(DataError, match="stop_after looks at held-out rows, and there are none"):
+        Finetune(**FIELDS, stop_after=1).run(work_at(tmp_path), model=inputs["model"], data=data)
+
+
 def test_a_label_that_training_lacks_is_named_with_its_row(inputs, tmp_path):
     held_out = [*rows(3, 2), {"text": "w20", "label": "d"}]
     data = dataset(tmp_path / "rows", rows(9, 1), held_out, task="classification", labels=["a", "b", "c"])

@@ -216,6 +216,7 @@ def test_early_stopping_keeps_the_best(tmp_path):
     found = evaluate(model, CausalLM(), tiny_rows(6, seed=9), settled=settled)["nll"]
     assert found == pytest.approx(min(losses), rel=1e-6)
     assert losses.index(min(losses)) == len(losses) - 4
+    assert (done.held_out["nll"], done.facts["kept_step"]) == (min(losses), 4 * (len(losses) - 3))
 
 
 def test_the_average_by_hand(tmp_path):

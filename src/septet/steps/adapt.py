@@ -76,7 +76,9 @@ class Adapt(Step):
     rates: tuple[float, ...] = Field(default=(1.0,), min_length=1)
     """Multiples of each adapter's own learning rate to try; the best on held-out rows is taken."""
     epochs: float = Field(default=3.0, gt=0)
-    """How often each row is seen."""
+    """How often each row is seen. With stop_after: at most."""
+    stop_after: int | None = Field(default=None, ge=1)
+    """End a training after so many passes in a row without a new best loss on held-out rows, and keep the best weights."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many training rows, for adapters, examples and searches; none: all."""
     judged: int = Field(default=2000, ge=1)
@@ -193,6 +195,7 @@ class Adapt(Step):
             "task": None if self.task is None else json.dumps(self.task.dump()),
             "adapter": json.dumps({"kind": rung.kind, **changed}) if changed else rung.kind,
             "epochs": f"{self.epochs:g}",
+            "stop-after": self.stop_after,
             "limit": self.limit,
             "learning-rate": rate,
             "batch-size": self.batch_size,
@@ -337,6 +340,7 @@ class _Climb:
         for folder in (work.out, work.state):
             folder.mkdir(exist_ok=True)
         fields = {"model": "$model", "data": "$data", "task": self.task, "adapter": rung, "epochs": step.epochs}
+        fields["stop_after"] = step.stop_after
         fields |= {"limit": step.limit, "batch_size": step.batch_size, "max_tokens": step.max_tokens, "seed": seed}
         fields["rate_factor"] = factor
         with watched() as used:

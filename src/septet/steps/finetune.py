@@ -54,7 +54,11 @@ class Finetune(Step):
     adapter: Adapter = Field(default_factory=lambda: Adapter.parse("lora"))
     """What learns: lora, full for every parameter, qlora, ia3, prefix and others; see the guide to adapters."""
     epochs: float = Field(default=1.0, gt=0)
-    """How often each row is seen; may be a fraction."""
+    """How often each row is seen; may be a fraction. With stop_after: at most."""
+    evaluations: int | None = Field(default=None, ge=1)
+    """How often the held-out rows are looked at on the way; none: at the end, or with stop_after after each pass."""
+    stop_after: int | None = Field(default=None, ge=1)
+    """End after so many evaluations in a row without a new best loss on held-out rows, and keep the best weights."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many rows; none: all."""
     learning_rate: float | None = Field(default=None, gt=0)
@@ -126,8 +130,16 @@ class Finetune(Step):
         before = evaluate(model, objective, held_out, settled=settled) if held_out else {}
         model = self.adapter.attach(model, seed=self.seed)
         steps = steps_of(len(samples), self.epochs, self.batch_size)
+        if self.stop_after is not None and not held_out:
+            raise DataError(
+                "stop_after looks at held-out rows, and there are none. Give the data set a validation part.",
+                file=folder / "held_out.jsonl",
+            )
+        looks = self.evaluations or (math.ceil(self.epochs) if self.stop_after else None)
         plan = Plan(
             steps=steps,
+            eval_every=max(1, steps // looks) if looks else None,
+            stop_after=self.stop_after,
             learning_rate=rate,
             optimizer=self.optimizer,
             schedule=Cosine(warmup=math.ceil(steps / 20)),

@@ -65,7 +65,8 @@ class DivergedError(SeptetError):
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a run did. curve: one record a step, without clock times, equal for equal runs. held_out: the last evaluation.
+    """What a run did. curve: one record a step, without clock times, equal for equal runs. held_out: the last evaluation,
+    or with plan.stop_after that of the weights that were kept.
 
     losses: mean of the last step's terms. tokens: positions trained on. seconds: training time of this process only.
     """
@@ -203,6 +204,7 @@ class _Run:
         self.average: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
         self.best_loss, self.not_better = math.inf, 0
+        self.best_found: dict[str, float] = {}
         self.compiled: bool | None = None
         self.watched: set[str] = set()
 
@@ -495,7 +497,9 @@ class _Run:
         self.model.module.eval()
 
     def _report(self, seconds: float, speed: float) -> Fit:
-        held_out = next((record["held_out"] for record in reversed(self.curve) if "held_out" in record), {})
+        evaluated = [record for record in self.curve if "held_out" in record]
+        kept = next((record for record in evaluated if self.best_found == record["held_out"]), None)
+        held_out = kept["held_out"] if kept else evaluated[-1]["held_out"] if evaluated else {}
         skipped: dict[str, int] = {}
         for record in self.curve:
             if "skipped" in record:
@@ -518,6 +522,7 @@ class _Run:
                 **({"compiled": True} if self.compiled else {}),
                 **({"skipped_steps": skipped} if skipped else {}),
                 **({"rewinds": self.rewinds} if self.rewinds else {}),
+                **({"kept_step": kept["step"]} if kept else {}),
                 **({"stopped_early": True} if self.step < self.plan.steps else {}),
             },
         )
@@ -536,7 +541,7 @@ class _Run:
         if self.plan.stop_after is not None:
             loss = sum(value for name, value in found.items() if name not in self.watched)
             if loss < self.best_loss - self.plan.min_delta:
-                self.best_loss, self.not_better = loss, 0
+                self.best_loss, self.not_better, self.best_found = loss, 0, found
                 source = self.average or self.parameters
                 self.best = {name: value.detach().clone() for name, value in source.items()}
             else:
@@ -596,7 +601,12 @@ class _Run:
             "scaler": self.scaler.state_dict(),
             "compiled": self.compiled,
             "guard": {name: getattr(self, name) for name in GUARD},
-            "best": {"loss": self.best_loss, "not_better": self.not_better, "watched": sorted(self.watched)},
+            "best": {
+                "loss": self.best_loss,
+                "not_better": self.not_better,
+                "found": self.best_found,
+                "watched": sorted(self.watched),
+            },
         }
         if self.ranks.is_first:
             self.keeper.write(kept, anchor=anchor, now=now)
@@ -689,4 +699,4 @@ class _Run:
         for name in GUARD:
             setattr(self, name, run["guard"][name])
         self.best_loss, self.not_better = run["best"]["loss"], run["best"]["not_better"]
-        self.watched = set(run["best"]["watched"])
+        self.best_found, self.watched = run["best"]["found"], set(run["best"]["watched"])
