@@ -52,6 +52,9 @@ def test_a_page_is_a_page_and_no_wider_than_a_terminal():
     assert "17 min" in page  # 1e14 operations at 1e11 a second
     assert "septet finetune --model base --data rows --adapter full --epochs 3" in page
     assert f"The catalogue is of {catalogue().as_of}" in page
+    assert "too_long" not in page
+    cut = click.unstyle(_page(meant, found, ranked, machine, choices, left, rungs, choices[0], 7200, 32, most=8))
+    assert cut.count("--max-tokens 8 --task '{kind: classification, too_long: cut}'") == 2
 
 
 @pytest.mark.parametrize(

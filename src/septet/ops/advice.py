@@ -91,7 +91,7 @@ CANNOT = {
     "decoder": "It writes; this task asks for something else.",
 }
 IN_PIECES = frozenset({"tagging", "question-answering"})
-"""Tasks that read what is longer than the context in pieces or windows; of the others the end is cut off."""
+"""Tasks that read what is longer than the context in pieces or windows; others refuse it, or cut its end off if told to."""
 TAG = frozenset({"t5", "mt5"})
 """Encoder-decoders for which transformers has a head that tags words."""
 MOST_CUT = 0.05
@@ -180,12 +180,24 @@ def load_of(profile: Profile, architecture: str, *, context: int | None, batch: 
     )
 
 
-def cut_share(profile: Profile, candidate: Candidate) -> float:
-    """Return the share of rows that are longer than a model's context, by estimated tokens."""
-    if candidate.context is None:
+def cut_share(profile: Profile, candidate: Candidate, most: int | None = None) -> float:
+    """Return the share of rows that are longer than a model's context, or than `most` tokens, by estimated tokens."""
+    limits = [limit for limit in (most, candidate.context) if limit is not None]
+    if not limits:
         return 0.0
     tokens = profile.whole if candidate.architecture == "decoder" else profile.read
-    return share_longer(tokens, candidate.context)
+    return share_longer(tokens, min(limits))
+
+
+def options_for_length(profile: Profile, candidate: Candidate, most: int | None = None) -> str:
+    """Return what `finetune` must be told of rows that are longer than the model reads, or than `most` tokens; "" where none is.
+
+    A row whose tokens are only estimated may be longer all the same; `finetune` refuses and names it then.
+    """
+    told = [] if most is None else [f"--max-tokens {most}"]
+    if profile.task not in IN_PIECES and cut_share(profile, candidate, most):
+        told.append(f"--task '{{kind: {profile.task}, too_long: cut}}'")
+    return " ".join(told)
 
 
 def refuses(profile: Profile, candidate: Candidate, cut: int | None = None) -> str:

@@ -38,7 +38,7 @@ LANGUAGES = {
 @click.option("--model", metavar="NAME", help="Show the adapters for this model of the page, in place of the first.")
 @click.option("--budget", metavar="TIME", default="2h", show_default=True, help="What one pass over the rows may take.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Rows of one step.")
-@click.option("--max-tokens", type=click.IntRange(2), help="Cut rows as `finetune` would with this.")
+@click.option("--max-tokens", type=click.IntRange(2), help="Reckon with rows cut at so many tokens.")
 @click.option("--memory", metavar="BYTES", help="Memory to reckon with, such as 24GB, in place of what is free.")
 @click.option("--gpu", metavar="NAME", help="Reckon with a GPU of `septet plan --scale` (a100, h100, ...), on paper.")
 @click.option("--measure/--no-measure", default=True, help="Try this machine's speed for some seconds, for the times.")
@@ -104,7 +104,8 @@ def command(
         "model": None if chosen is None else chosen.candidate.name,
         "adapters": [_rung_facts(one) for one in rungs],
     }
-    settings.show(content, _page(meant, rows, ranked, machine, choices, left, rungs, chosen, spent, batch_size))
+    page = _page(meant, rows, ranked, machine, choices, left, rungs, chosen, spent, batch_size, most=max_tokens)
+    settings.show(content, page)
 
 
 def _machine(rows: Profile, architecture: str, *, gpu: str | None, memory: str | None, measure: bool) -> Machine:
@@ -220,13 +221,15 @@ def _page(
     chosen: Choice | None,
     budget: float,
     batch: int,
+    *,
+    most: int | None = None,
 ) -> str:
     parts = [
         _rows(meant, rows, machine),
         _architectures(rows, ranked),
         _models(choices, left, machine, budget, batch),
         _ladder(rows, rungs, chosen),
-        _next(meant, rungs, chosen),
+        _next(meant, rows, rungs, chosen, most),
         _assumed(rows, machine, batch),
     ]
     return "\n\n".join(filter(None, parts))
@@ -404,8 +407,10 @@ def _ladder(rows: Profile, rungs: list[Rung], chosen: Choice | None) -> str:
     return "\n".join(lines)
 
 
-def _next(meant: Meant, rungs: list[Rung], chosen: Choice | None) -> str:
+def _next(meant: Meant, rows: Profile, rungs: list[Rung], chosen: Choice | None, most: int | None) -> str:
     import yaml
+
+    from septet.ops.advice import options_for_length
 
     best = next((one.cost.adapter for one in rungs if one.recommended), None)
     if chosen is None or best is None:
@@ -419,13 +424,15 @@ def _next(meant: Meant, rungs: list[Rung], chosen: Choice | None) -> str:
         shown = yaml.safe_dump(dict(meant.builder), default_flow_style=True, width=10**6, sort_keys=False).strip()
         lines += ["  septet dataset --name rows \\", f"    --builder '{shown}'"]
     size = f" --batch-size {chosen.batch}" if chosen.batch != 32 else ""
-    lines.append(f"  septet finetune --model {model} --data {data} --adapter {best} --epochs 3{size}")
+    length = options_for_length(rows, chosen.candidate, most)
+    told = f" \\\n    {length}" if length else ""
+    lines.append(f"  septet finetune --model {model} --data {data} --adapter {best} --epochs 3{size}{told}")
     ladder = [one.cost.adapter for one in rungs if one.fits and one.cost.adapter in ("last-layers", "lora", "full")]
     climbs = " ".join(f"--rungs {kind}" for kind in ladder)
     if climbs and meant.task.gives != "vector":
         lines += [
             "Which adapter is best on these rows, measured:",
-            f"  septet adapt --model {model} --data {data} {climbs}",
+            f"  septet adapt --model {model} --data {data} {climbs}{told}",
         ]
     return "\n".join(lines)
 
