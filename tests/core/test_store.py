@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from septet.core.artifact import MANIFEST, Artifact, write_json
-from septet.core.errors import SpaceError, StoreError
+from septet.core.errors import SpaceError, Stopped, StoreError
 from septet.core.store import Store, space_errors
 
 
@@ -113,6 +113,20 @@ def test_one_maker_at_a_time(store):
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
+
+
+def test_who_waits_can_be_stopped(store):
+    asked: list[str] = []
+    other = Store(store.home)
+    with (
+        store.making(A),
+        pytest.raises(Stopped, match="while it waited for another run"),
+        other.making(A, waiting=lambda: asked.append("stop"), stopping=lambda: bool(asked)),
+    ):
+        raise AssertionError("two at once")
+    assert asked == ["stop"], "told once"
+    with other.making(A):
+        pass
 
 
 def test_write_json_leaves_the_old_file_when_writing_fails(tmp_path: Path):

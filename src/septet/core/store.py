@@ -29,10 +29,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from septet.core.artifact import MANIFEST, Artifact, digest_folder, write_json
-from septet.core.errors import SpaceError, StoreError, nearest
+from septet.core.errors import SpaceError, Stopped, StoreError, nearest
 
 __all__ = ["Store", "space_errors"]
 
+WAIT = 0.2
+"""Seconds between two looks at a lock that another process holds."""
 _HEX = re.compile(r"[0-9a-f]{4,32}")
 
 
@@ -126,12 +128,14 @@ class Store:
         return folder
 
     @contextlib.contextmanager
-    def making(self, id: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    def making(
+        self, id: str, *, waiting: Callable[[], None] = lambda: None, stopping: Callable[[], bool] = lambda: False
+    ) -> Iterator[Path]:
         """Hold the right to make an id; yields its work folder. Waits for another process that makes the same one.
 
-        `waiting` is called once if there is something to wait for.
+        `waiting` is called once if there is something to wait for; while it waits, Stopped is raised when `stopping()`.
         """
-        with self._lock(id, waiting=waiting):
+        with self._lock(id, waiting=waiting, stopping=stopping):
             folder = self.home / "work" / id
             # `out` begins empty each time: only `state` is meant to outlive a kill
             shutil.rmtree(folder / "out", ignore_errors=True)
@@ -219,17 +223,31 @@ class Store:
             yield
 
     @contextlib.contextmanager
-    def _lock(self, name: str, *, shared: bool = False, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def _lock(
+        self,
+        name: str,
+        *,
+        shared: bool = False,
+        waiting: Callable[[], None] = lambda: None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Iterator[None]:
         folder = self.home / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         # the file is never removed: unlinking a lock file lets two processes hold "the same" lock
         with (folder / f"{name}.lock").open("a") as file:
-            try:
-                fcntl.flock(file, mode | fcntl.LOCK_NB)
-            except OSError:
-                waiting()
-                fcntl.flock(file, mode)
+            told = False
+            while True:
+                try:
+                    fcntl.flock(file, mode | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if not told:
+                        waiting()
+                    told = True
+                    if stopping():
+                        raise Stopped("Stopped while it waited for another run.") from None
+                    time.sleep(WAIT)  # a lock that is waited for without end would not hear a signal
             yield
 
 

@@ -139,7 +139,7 @@ def _make(
     def waiting() -> None:
         emit(Message(step=name, text=f"another run is making {id[:12]}; waiting for it"))
 
-    with store.making(id, waiting=waiting) as folder:
+    with store.making(id, waiting=waiting, stopping=stopping) as folder:
         kept = store.get(id)  # the other run may have finished it
         if kept is not None:
             emit(StepKept(step=name, id=id))
