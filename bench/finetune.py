@@ -314,7 +314,7 @@ def run_ours(bench: Bench, arm: str, base: str, data: str, **fields: Any) -> tup
 def held_out_loss(model: Path, data: Path) -> float:
     """Return the loss of a model folder over held-out conversations, measured as `finetune` does."""
     from septet.infer.tasks.chat import Chat
-    from septet.train.loop import evaluate
+    from septet.train.evaluation import evaluate
     from septet.train.objectives.supervised import Supervised
     from septet.train.runtime import settle
 

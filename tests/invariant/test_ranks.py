@@ -35,7 +35,8 @@ from septet.launch.ray_train import RayTrain
 from septet.launch.torchrun import Torchrun
 from septet.ops.sink import Sink
 from septet.train.checkpoint import Keeper
-from septet.train.loop import evaluate, fit
+from septet.train.evaluation import evaluate
+from septet.train.loop import fit
 from septet.train.objectives.causal_lm import CausalLM
 from septet.train.optimizer import Optimizer
 from septet.train.optimizers.muon import Muon

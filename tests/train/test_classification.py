@@ -19,7 +19,8 @@ from septet.core.step import Runtime, Work
 from septet.data.batches import Batches
 from septet.infer.inputs import Encoded, dressed
 from septet.nn.heads import open_with_head
-from septet.train.loop import evaluate, fit
+from septet.train.evaluation import evaluate
+from septet.train.loop import fit
 from septet.train.objective import Objective, generators
 from septet.train.objectives.classification import Classification
 from septet.train.plan import Plan

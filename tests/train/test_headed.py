@@ -22,7 +22,8 @@ from septet.data.packing import IGNORE
 from septet.infer.inputs import Encoded, dressed
 from septet.infer.tasks.tagging import Tagging as TaggingTask
 from septet.nn.heads import open_with_head
-from septet.train.loop import evaluate, fit
+from septet.train.evaluation import evaluate
+from septet.train.loop import fit
 from septet.train.objective import generators
 from septet.train.objectives.multi_label import MultiLabel
 from septet.train.objectives.regression import Regression

@@ -19,7 +19,8 @@ from septet.core.events import Progress
 from septet.core.step import Runtime
 from septet.data.batches import Batches
 from septet.data.packing import pack, text_sample
-from septet.train.loop import DivergedError, evaluate, fit
+from septet.train.evaluation import evaluate
+from septet.train.loop import DivergedError, fit
 from septet.train.objective import Objective, Term
 from septet.train.objectives.causal_lm import CausalLM
 from septet.train.optimizers.adamw import AdamW

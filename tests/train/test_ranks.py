@@ -13,7 +13,7 @@ from tests.train.tiny import tiny_model, tiny_module, tiny_rows
 from torch import nn
 
 from septet.core.protocols import Ranks
-from septet.train.loop import batches_of
+from septet.train.evaluation import batches_of
 from septet.train.objective import generators
 from septet.train.objectives.causal_lm import CausalLM
 from septet.train.ranks import Alone, blocks, gather, shard, split, whole

@@ -24,7 +24,8 @@ from septet.data.batches import Batches
 from septet.data.tokenizers.foreign import take_over
 from septet.infer.inputs import Encoded
 from septet.infer.tasks.question_answering import QuestionAnswering, _place, best_span
-from septet.train.loop import evaluate, fit
+from septet.train.evaluation import evaluate
+from septet.train.loop import fit
 from septet.train.objective import Objective, generators
 from septet.train.objectives.spans import Spans
 from septet.train.plan import Plan

@@ -86,7 +86,8 @@ class Finetune(Step):
         """Errors: DataError for a row that cannot be learned from; ComponentError for an adapter without a place."""
         from septet.data.batches import Batches  # torch and transformers: 3 s
         from septet.nn.load import open_tokenizer
-        from septet.train.loop import evaluate, fit
+        from septet.train.evaluation import evaluate
+        from septet.train.loop import fit
         from septet.train.objective import Objective
         from septet.train.runtime import settle
         from septet.train.schedules.cosine import Cosine

@@ -167,7 +167,8 @@ class Pretrain(Step):
         from septet.data.layout import pieces
         from septet.data.packing import pack, separator_of, text_samples
         from septet.train.estimate.memory import check_fits
-        from septet.train.loop import evaluate, fit
+        from septet.train.evaluation import evaluate
+        from septet.train.loop import fit
         from septet.train.ranks import gather
         from septet.train.runtime import seed_all, settle
 

@@ -209,7 +209,8 @@ def child(job: dict[str, Any]) -> Dry:
     import torch
     import torch.optim.optimizer as hooks
 
-    from septet.train.loop import evaluate, fit
+    from septet.train.evaluation import evaluate
+    from septet.train.loop import fit
     from septet.train.runtime import seed_all, settle
 
     step: Any = Step.parse(job["step"])
