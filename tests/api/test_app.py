@@ -75,6 +75,10 @@ def test_the_question_is_the_last_user_turn() -> None:
 def test_configure_names_what_is_wrong() -> None:
     app = configure({"app": "assistant", "model": "$liked", "index": "$docs"}, ids={"$liked": "ab12", "docs": "cd34"})
     assert (app.kind, app.model, app.index) == ("assistant", "ab12", "cd34")
+    both = {"app": "assistant", "model": "$base", "adapters": {"short": "$liked", "long": "by-hand/long"}}
+    assert configure(both, ids={"base": "ab12", "liked": "cd34"}).adapters == {"short": "cd34", "long": "by-hand/long"}
+    with pytest.raises(RecipeError, match=r"serve\.adapters\.short: '\$liked' has not been made"):
+        configure(both, ids={"base": "ab12"})
     with pytest.raises(RecipeError, match="'serve' says no 'app'"):
         configure({"model": "x"})
     with pytest.raises(RecipeError, match=r"serve\.model: '\$liked' has not been made"):

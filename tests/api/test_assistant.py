@@ -6,6 +6,8 @@ python -m pytest tests/api/test_assistant.py
 from __future__ import annotations
 
 import pytest
+from tests.train.adapter_models import shake
+from tiny_chat import save_model
 
 from septet.api.app import ChatRequest, Finish, Found, Piece, RequestError, Transcript, Working
 from septet.api.apps.assistant import Assistant
@@ -14,7 +16,9 @@ from septet.core.errors import ComponentError, StoreError
 from septet.core.store import Store
 from septet.data.documents import Document
 from septet.infer.engine import ContextError, Usage
+from septet.infer.tasks.chat import Chat
 from septet.retrieval.index import build_index
+from septet.train.adapters.lora import Lora
 
 
 def keep(store: Store, id: str, kind: str) -> Artifact:
@@ -185,3 +189,53 @@ def test_about_and_limits_with_documents(documented) -> None:
     _, transcript = told(app, "pathname components")
     assert len(transcript.citations) == 1
     app.close()
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A store with a base and two models that were fine-tuned from it."""
+    store = Store(tmp_path_factory.mktemp("tuned"))
+    with store.making("a" * 32) as work:
+        Chat().open(save_model(work / "state" / "plain"), device="cpu").save(work / "out")  # with its words for roles
+        base = store.commit(work, Artifact(id="a" * 32, kind="model", inputs={}, step={}))
+    for id, seed in (("b" * 32, 1), ("c" * 32, 2)):
+        lora = Lora(rank=2)
+        with store.making(id) as work:
+            model = shake(lora.attach(Chat().open(base.path, device="cpu"), seed=seed), 0.2 + seed / 10)
+            lora.save(model, work / "out" / "adapter")
+            lora.merge(model).save(work / "out")
+            store.commit(work, Artifact(id=id, kind="model", inputs={"model": base.id}, step={}))
+    return store
+
+
+def test_one_model_with_several_adapters_answers_by_name(tuned) -> None:
+    def words(app, **more) -> str:
+        return "".join(e.text for e in app.chat(asking("What?", max_tokens=12, **more)) if isinstance(e, Piece))
+
+    alone = {}
+    for id in ("a" * 32, "b" * 32, "c" * 32):
+        running = Assistant(model=id).open(tuned)
+        alone[id[0]] = words(running)
+        running.close()
+    app = Assistant(model="a" * 32, adapters={"short": "b" * 32, "long.v2": "c" * 32}).open(tuned)
+    assert [card.id for card in app.models()] == ["assistant", "short", "long.v2"]
+    assert app.models()[1].fingerprint == "-".join(tuned.get(id * 32).short for id in "abc")
+    for name, id in (("short", "b"), ("assistant", "a"), ("long.v2", "c"), (None, "a"), ("short", "b")):
+        assert words(app, model=name) == alone[id]
+    app.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"adapters": {"whole": "a" * 32}}, "adapters.whole: aaaaaaaa.* holds no adapter that could be taken off"),
+        ({"adapters": {"assistant": "b" * 32}}, "'assistant' is the name of the model itself"),
+        (
+            {"adapters": {"x": "b" * 32}, "backend": {"kind": "echo"}},
+            "the backend 'echo' cannot switch them; torch can",
+        ),
+    ],
+)
+def test_adapters_that_cannot_be(tuned, fields, message) -> None:
+    with pytest.raises(ComponentError, match=message):
+        Assistant(model="a" * 32, **fields).open(tuned)

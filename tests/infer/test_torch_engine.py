@@ -5,10 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from tests.train.adapter_models import shake
 from tiny_chat import save_model, tiny_module, tiny_tokenizer
 
-from septet.infer.engine import ContextError, EngineBusy, EngineError, Request, open_engine
+from septet.infer.engine import Backend, ContextError, EngineBusy, EngineError, Request, open_engine
 from septet.infer.engines.torch import TorchEngine
+from septet.infer.tasks.chat import Chat
+from septet.train.adapters.lora import Lora
 
 PROMPTS = [[0, 9, 20, 33], [0, 100], [0, 50, 51, 52, 53, 54, 55, 56, 57], [0, 200, 9], [0, 7, 7, 7, 7, 8]]
 
@@ -206,3 +209,42 @@ def test_the_number_of_threads_is_given_back(module):
         assert (torch.get_num_threads(), seen) == (2, [2])
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A base's folder, and two adapters of it with the merged model of each."""
+    folder = tmp_path_factory.mktemp("tuned")
+    save_model(folder / "base")
+    merged = {}
+    for number, name in enumerate(("legal.v1", "friendly")):
+        lora = Lora(rank=2 + 2 * number)
+        model = shake(lora.attach(Chat().open(folder / "base", device="cpu"), seed=number), 0.2 + number / 10)
+        lora.save(model, folder / name)
+        merged[name] = lora.merge(model)
+    return folder, merged
+
+
+def test_each_request_may_have_another_adapter(tuned):
+    folder, merged = tuned
+    folders = {name: folder / name for name in merged}
+    wanted = {}
+    for name, model in {None: Chat().open(folder / "base", device="cpu"), **merged}.items():
+        with TorchEngine(model.module, model.tokenizer) as engine:
+            wanted[name] = [engine.submit(Request(tokens=prompt, max_tokens=20)).text() for prompt in PROMPTS]
+    assert wanted[None] != wanted["friendly"] != wanted["legal.v1"]
+    cases = [(name, number) for number in range(len(PROMPTS)) for name in wanted]
+    requests = [Request(tokens=PROMPTS[number], max_tokens=20, adapter=name) for name, number in cases]
+    told = [wanted[name][number] for name, number in cases]
+    with Backend.parse({"kind": "torch", "max_active": 3}).open(
+        folder / "base", device="cpu", adapters=folders
+    ) as engine:
+        assert [stream.text() for stream in [engine.submit(request) for request in requests]] == told
+        assert [answer.text for answer in engine.generate_batch(requests)] == told
+        scored = engine.score([([0, 9], "a")])
+        with pytest.raises(EngineError, match=r"no adapter 'legl'; there are: legal.v1, friendly"):
+            engine.submit(Request(tokens=[0, 9], adapter="legl"))
+    with TorchEngine(Chat().open(folder / "base", device="cpu").module, tiny_tokenizer()) as plain:
+        assert plain.score([([0, 9], "a")])[0].logprob == pytest.approx(scored[0].logprob, abs=1e-6)
+        with pytest.raises(EngineError, match="no adapter 'friendly'; it has none"):
+            plain.submit(Request(tokens=[0, 9], adapter="friendly"))

@@ -22,7 +22,7 @@ from tests.train.families import FAMILIES
 from tiny_chat import tiny_model, tiny_module
 
 from septet.core.errors import ComponentError, DataError
-from septet.nn.adapted import head_of, open_adapter
+from septet.nn.adapted import head_of, open_adapter, open_adapters
 from septet.nn.model import Model
 from septet.train.adapter import Adapter
 from septet.train.adapters.ia3 import Ia3
@@ -366,4 +366,19 @@ def test_several_adapters_of_one_base_are_switched(tmp_path):
         torch.testing.assert_close(logits_of(both, **IDS), wanted[name])
     with both.disable_adapter():
         torch.testing.assert_close(logits_of(both, **IDS), logits_of(tiny_module(), **IDS))
+    ours = tiny_model()
+    adapters = open_adapters(ours, {name: tmp_path / name for name in wanted})
+    assert list(adapters) == ["first", "second"]
+    for name in ("second", None, "first", None, "first", "second"):
+        with adapters.worn(name):
+            expected = logits_of(tiny_module(), **IDS) if name is None else wanted[name]
+            torch.testing.assert_close(logits_of(ours.module, **IDS), expected)
+    with pytest.raises(ComponentError, match=r"no adapter 'frst'; there are: first, second. Did you mean 'first'?"):
+        adapters.worn("frst").__enter__()
+    with pytest.raises(DataError, match="made for another base"):
+        open_adapters(tiny_model(seed=1), {"first": tmp_path / "first"})
+    prompt = Adapter.parse({"kind": "prompt", "tokens": 2})
+    prompt.save(prompt.attach(tiny_model(), seed=0), tmp_path / "prompt")
+    with pytest.raises(DataError, match="cannot be switched with other adapters"):
+        open_adapters(tiny_model(), {"first": tmp_path / "first", "prompt": tmp_path / "prompt"})
     assert (wanted["first"] - wanted["second"]).abs().max() > 0.01

@@ -88,9 +88,10 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A conversation and how to continue it; None leaves the choice to the app."""
+    """A conversation and how to continue it; None leaves the choice to the app. model: the `ModelCard.id` that was asked for."""
 
     messages: tuple[Message, ...]
+    model: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -215,18 +216,19 @@ def configure(serve: Mapping[str, Any], *, ids: Mapping[str, str] | None = None)
 
     Raises RecipeError where 'app' is missing or a `$step` has no artifact yet, ComponentError for unknown fields.
     """
-    fields = dict(serve)
+    fields = {key: dict(value) if isinstance(value, Mapping) else value for key, value in serve.items()}
     if "app" not in fields:
         raise RecipeError(
             "'serve' says no 'app'; write for example `serve: {app: assistant, model: $liked, index: $docs}`."
         )
-    for key, value in fields.items():
-        if isinstance(value, str) and value.startswith("$"):
-            known = ids or {}
-            found = known.get(value) or known.get(value[1:])
-            if found is None:
-                raise RecipeError(f"serve.{key}: '{value}' has not been made yet; run the recipe first.")
-            fields[key] = found
+    known = ids or {}
+    for path, place in (("serve", fields), *((f"serve.{k}", v) for k, v in fields.items() if isinstance(v, dict))):
+        for key, value in place.items():
+            if isinstance(value, str) and value.startswith("$"):
+                found = known.get(value) or known.get(value[1:])
+                if found is None:
+                    raise RecipeError(f"{path}.{key}: '{value}' has not been made yet; run the recipe first.")
+                place[key] = found
     return App.parse({"kind": fields.pop("app"), **fields})
 
 

@@ -5,7 +5,7 @@ septet ask "How do I join two paths?"
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,18 +32,44 @@ def app_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def open_app(settings: Settings, *, name: str | None, model: str | None, index: str | None, device: str) -> RunningApp:
-    """Open the application of a finished run, with another model or index if asked."""
+def open_app(
+    settings: Settings,
+    *,
+    name: str | None,
+    model: str | None,
+    index: str | None,
+    device: str,
+    adapters: Sequence[str] = (),
+) -> RunningApp:
+    """Open the application of a finished run, with another model or index if asked.
+
+    adapters: NAME=MODEL each, models that were fine-tuned from one; that one is the model where none is named.
+    """
     from septet.api.app import configure
     from septet.core.step import Runtime
     from septet.launch.local import load_run, newest_run
 
     store = settings.store
-    if model and not name and not any((store.home / "runs").glob("*/run.json")):
-        serve: dict[str, Any] = {"app": "assistant"}  # a model made by hand, with no recipe
+    tuned = {}
+    for said in adapters:
+        called, given, which = said.partition("=")
+        if not given or not called or not which:
+            raise click.UsageError(f"--adapter: NAME=MODEL is expected, such as short=by-hand/short; got '{said}'.")
+        tuned[called] = store.resolve(which, kinds=("model",))
+    if tuned and model is None:
+        first = next(iter(tuned.values()))
+        if "model" not in first.inputs:
+            raise click.UsageError("--adapter: what this model was fine-tuned from is not known; name it with --model.")
+        model = first.inputs["model"]
+    if tuned and not name and not index:
+        serve: dict[str, Any] = {"app": "assistant"}
+    elif model and not name and not any((store.home / "runs").glob("*/run.json")):
+        serve = {"app": "assistant"}  # a model made by hand, with no recipe
     else:
         serve = dict((load_run(store, name) if name else newest_run(store)).serve)
     for field, value, kind in (("model", model, "model"), ("index", index, "index")):
         if value:
             serve[field] = store.resolve(value, kinds=(kind,)).id
+    if tuned:
+        serve["adapters"] = {called: artifact.id for called, artifact in tuned.items()}
     return configure(serve).open(store, runtime=Runtime(device=device, offline=settings.offline))

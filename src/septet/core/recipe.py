@@ -197,9 +197,11 @@ class _Checker:
                 f"'app' says which application to serve; there is no {serve.get('app')!r}.{nearest(str(serve.get('app')), apps)}",
             )
         for key, value in serve.items():
-            if isinstance(value, str) and value.startswith("$"):
-                kinds = (key,) if key in ("model", "index") else ()
-                self.reference(f"serve.{key}", Ref(value, kinds), steps, written)
+            kinds = {"model": ("model",), "index": ("index",), "adapters": ("model",)}.get(key, ())
+            parts = {f"serve.{key}.{name}": part for name, part in value.items()} if isinstance(value, Mapping) else {}
+            for place, said in (parts or {f"serve.{key}": value}).items():
+                if isinstance(said, str) and said.startswith("$"):
+                    self.reference(place, Ref(said, kinds), steps, written)
 
 
 def _fitting(kinds: tuple[str, ...], steps: Mapping[str, Step]) -> str:

@@ -78,6 +78,7 @@ class Request:
     stop: texts that end the answer; they are not part of it.
     truncate: drop the oldest tokens of a prompt that is too long, where the default is to refuse it (ContextError).
     timeout: seconds from submission after which the stream ends with finish_reason "deadline".
+    adapter: which of the engine's adapters answers, where it has several; None: the model itself.
     """
 
     messages: Sequence[Message] | None = None
@@ -92,6 +93,7 @@ class Request:
     stop: Sequence[str] = ()
     truncate: bool = False
     timeout: float | None = None
+    adapter: str | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("messages", "prompt", "tokens") if getattr(self, name) is not None]

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -254,9 +254,16 @@ def _commit() -> str | None:
 # -- what a run leaves for `serve`, `ask` and the report ----------------------------------------------------------------
 
 
+def _made(value: Any, ids: Mapping[str, str]) -> Any:
+    """Return a value of `serve` with ids in place of steps."""
+    if isinstance(value, Mapping):
+        return {name: _made(part, ids) for name, part in value.items()}
+    return ids.get(value, value) if isinstance(value, str) else value
+
+
 def _record(recipe: Recipe, artifacts: dict[str, Artifact], store: Store) -> Run:
     ids = {f"${name}": artifact.id for name, artifact in artifacts.items()}
-    serve = {key: ids.get(value, value) if isinstance(value, str) else value for key, value in recipe.serve.items()}
+    serve = {key: _made(value, ids) for key, value in recipe.serve.items()}
     folder = store.run_folder(recipe.name)
     steps = {name: artifact.id for name, artifact in artifacts.items()}
     write_json(folder / RUN, {"name": recipe.name, "at": time.time(), "steps": steps, "serve": serve})

@@ -6,6 +6,11 @@ An adapter's folder is `adapter_config.json` and `adapter_model.safetensors`, as
 weights records which base it was made for (the key `base` of its metadata, which peft leaves alone): a digest of names and first
 values of the base's parameters, so that an adapter is not put on another model of the same shape.
 
+Several adapters stand on one base (`open_adapters`), which is in memory once; one of them or none is worn at a time:
+
+    adapters = open_adapters(model, {"legal": "a/adapter", "friendly": "b/adapter"})
+    with adapters.worn("legal"): ...
+
 What it is not: training. `septet.train.adapter` says what learns.
 
     python -m pytest tests/train/test_adapters.py tests/train/test_adapters_soft.py
@@ -16,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,14 +30,23 @@ import torch
 from torch import Tensor, nn
 
 from septet.core.artifact import write_json
-from septet.core.errors import DataError
+from septet.core.errors import ComponentError, DataError, nearest
 from septet.nn.architecture import architecture_of
 from septet.nn.load import VIRTUAL
 from septet.nn.model import Model
 from septet.nn.quantised import peft
 from septet.nn.soft import Encoded, Prefix, Prompt, Soft, Vectors, places_of
 
-__all__ = ["fingerprint", "head_of", "head_parameters", "open_adapter", "task_type", "write_adapter"]
+__all__ = [
+    "Adapters",
+    "fingerprint",
+    "head_of",
+    "head_parameters",
+    "open_adapter",
+    "open_adapters",
+    "task_type",
+    "write_adapter",
+]
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -176,15 +191,9 @@ def open_adapter(model: Model, folder: str | Path) -> Model:
     Raises DataError where the folder holds no adapter that can be read, or one that was made for another base.
     """
     folder = Path(folder)
-    config, tensors, made_for = _read(folder)
     base = model.base
     own = fingerprint(base)
-    if made_for is not None and made_for != own:
-        raise DataError(
-            f"the adapter was made for another base (it has the fingerprint {made_for[:12]}, this model {own[:12]}). "
-            "Open it with the model that it was trained on.",
-            file=folder,
-        )
+    config, tensors = _read_for(own, folder)
     kind = config.get("peft_type")
     module: Any = (
         _open_soft(base, config, tensors, folder) if kind in VIRTUAL else _open_peft(base, config, tensors, folder)
@@ -192,6 +201,72 @@ def open_adapter(model: Model, folder: str | Path) -> Model:
     module.base_fingerprint = own
     module.requires_grad_(False)
     return Model(module.eval().to(model.device), model.tokenizer)
+
+
+class Adapters:
+    """Several adapters on one model, of which one or none is worn. See `open_adapters`."""
+
+    def __init__(self, module: Any, names: Mapping[str, str]) -> None:
+        self._module, self._names = module, dict(names)
+        self._worn: str | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    @contextmanager
+    def worn(self, name: str | None) -> Iterator[None]:
+        """Within, the model computes with this adapter; None: as its base. For one thread at a time.
+
+        Raises ComponentError for an unknown name.
+        """
+        if name is None:
+            with self._module.disable_adapter():
+                yield
+            return
+        if name not in self._names:
+            raise ComponentError(f"there is no adapter '{name}'; there are: {', '.join(self)}.{nearest(name, self)}")
+        if name != self._worn:
+            self._module.set_adapter(self._names[name], inference_mode=True)
+            self._worn = name
+        yield
+
+
+def open_adapters(model: Model, folders: Mapping[str, str | Path]) -> Adapters:
+    """Put the adapters of these folders, ours or peft's, on the model, in place; none of them is worn yet.
+
+    Raises DataError where a folder holds no adapter that can be read, one that was made for another base, or virtual tokens.
+    """
+    own = fingerprint(model.base)
+    module, names = None, {}
+    for number, (name, folder) in enumerate(folders.items()):
+        config, tensors = _read_for(own, Path(folder))
+        if config.get("peft_type") in VIRTUAL:
+            raise DataError(
+                "virtual tokens stand before the whole model, so they cannot be switched with other adapters; "
+                "open this model by itself.",
+                file=folder,
+            )
+        names[name] = f"adapter_{number}"  # a module's name has no dots
+        module = _open_peft(model.base, config, tensors, Path(folder), name=names[name], onto=module)
+    assert module is not None, "no adapters were named"
+    module.requires_grad_(False)
+    module.eval().to(model.device)
+    return Adapters(module, names)
+
+
+def _read_for(own: str, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return configuration and weights of an adapter. Raises DataError where it was made for another base than `own`."""
+    config, tensors, made_for = _read(folder)
+    if made_for is not None and made_for != own:
+        raise DataError(
+            f"the adapter was made for another base (it has the fingerprint {made_for[:12]}, this model {own[:12]}). "
+            "Open it with the model that it was trained on.",
+            file=folder,
+        )
+    return config, tensors
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], str | None]:
@@ -257,21 +332,33 @@ def _same_shape(name: str, tensor: Tensor, wanted: tuple[int, ...], folder: Path
         )
 
 
-def _open_peft(base: Any, config: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Any:
-    library = peft()
+def _open_peft(
+    base: Any,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    folder: Path,
+    *,
+    name: str = "default",
+    onto: Any = None,
+) -> Any:
+    """Return the base with an adapter, called `name`; or `onto`, the base with others, with this one too."""
+    library, module = peft(), onto
     try:
         made = library.PeftConfig.from_peft_type(**{**config, "inference_mode": True})
-        module = library.get_peft_model(base, made)
+        if module is None:
+            module = library.get_peft_model(base, made, adapter_name=name)
+        else:
+            module.add_adapter(name, made)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"peft cannot put the adapter on this model: {error}.", file=folder / CONFIG) from error
-    own = library.get_peft_model_state_dict(module, save_embedding_layers=False)
-    for name in sorted({*own, *tensors}):
-        if name not in own:
+    own = library.get_peft_model_state_dict(module, adapter_name=name, save_embedding_layers=False)
+    for place in sorted({*own, *tensors}):
+        if place not in own:
             raise DataError(
-                f"the adapter was made for another base: this model has no place for '{name}'.", file=folder
+                f"the adapter was made for another base: this model has no place for '{place}'.", file=folder
             )
-        if name not in tensors:
-            raise DataError(f"the adapter was made for another base: it has no weights '{name}'.", file=folder)
-        _same_shape(name, tensors[name], tuple(own[name].shape), folder)
-    library.set_peft_model_state_dict(module, dict(tensors))
+        if place not in tensors:
+            raise DataError(f"the adapter was made for another base: it has no weights '{place}'.", file=folder)
+        _same_shape(place, tensors[place], tuple(own[place].shape), folder)
+    library.set_peft_model_state_dict(module, dict(tensors), adapter_name=name)
     return module

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -45,16 +45,22 @@ from septet.retrieval.index import SearchIndex
 __all__ = ["Assistant", "RunningAssistant"]
 
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+
+
 class Assistant(App):
     """Answer from documents, with citations; or chat, where there are none."""
 
     model: ModelRef | None = None
     """The model that writes; without one, the passages are the answer."""
+    adapters: dict[Annotated[str, Field(pattern=NAME, max_length=100)], ModelRef] = Field(default_factory=dict)
+    """Models that were fine-tuned from `model` with LoRA or another adapter that can be taken off, by the name under which requests
+    ask for each. The model itself is in memory once."""
     index: IndexRef | None = None
     """The documents that it answers from; without them, plain chat."""
     backend: Backend = Field(default_factory=lambda: Backend.parse("torch"))
     """What runs the model."""
-    name: str = Field("assistant", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=100)
+    name: str = Field("assistant", pattern=NAME, max_length=100)
     """The name under which requests ask for it."""
     title: str = Field("", max_length=80)
     """The page's heading; empty: "Ask the documents" or "Chat"."""
@@ -79,12 +85,31 @@ class Assistant(App):
         model = store.resolve(self.model, kinds=self.model.kinds) if self.model is not None else None
         index = store.resolve(self.index, kinds=self.index.kinds) if self.index is not None else None
         device = runtime.device if runtime else "auto"
-        engine = self.backend.open(model.path, device=device) if model else None
+        tuned = {name: store.resolve(ref, kinds=ref.kinds) for name, ref in self.adapters.items()}
+        engine = self._engine(model, tuned, device) if model else None
         opened = SearchIndex(index.path, threads=runtime.threads if runtime else None) if index else None
         if opened is not None and opened.vectors is not None:
             opened.embed(["ready"])  # loads the encoder now, and not under the first question
-        parts = tuple(artifact for artifact in (model, index) if artifact is not None)
+        parts = tuple(artifact for artifact in (model, index, *tuned.values()) if artifact is not None)
         return RunningAssistant(self, engine, opened, parts)
+
+    def _engine(self, model: Artifact, tuned: Mapping[str, Artifact], device: str) -> Engine:
+        if not tuned:
+            return self.backend.open(model.path, device=device)
+        from septet.infer.engines.torch import Torch  # torch and transformers: 3 s
+
+        if not isinstance(self.backend, Torch):
+            raise ComponentError(f"adapters: the backend '{self.backend.kind}' cannot switch them; torch can.")
+        if self.name in tuned:
+            raise ComponentError(f"adapters: '{self.name}' is the name of the model itself; give the adapter another.")
+        for name, artifact in tuned.items():
+            if not (artifact.path / "adapter").is_dir():
+                raise ComponentError(
+                    f"adapters.{name}: {artifact.short} holds no adapter that could be taken off: it was fine-tuned as a whole, "
+                    "or is no fine-tuned model. Serve it as `model`."
+                )
+        folders = {name: artifact.path / "adapter" for name, artifact in tuned.items()}
+        return self.backend.open(model.path, device=device, adapters=folders)
 
 
 class RunningAssistant(RunningApp):
@@ -94,10 +119,10 @@ class RunningAssistant(RunningApp):
         self, app: Assistant, engine: Engine | None, index: SearchIndex | None, parts: Sequence[Artifact]
     ) -> None:
         self.app, self.engine, self.index = app, engine, index
-        self._card = ModelCard(
-            id=app.name,
-            created=int(max((artifact.path / MANIFEST).stat().st_mtime for artifact in parts)),
-            fingerprint="-".join(artifact.short for artifact in parts),
+        created = int(max((artifact.path / MANIFEST).stat().st_mtime for artifact in parts))
+        fingerprint = "-".join(artifact.short for artifact in parts)
+        self._cards = tuple(
+            ModelCard(id=name, created=created, fingerprint=fingerprint) for name in (app.name, *app.adapters)
         )
         self._examples = app.examples or (_examples(index) if index is not None else ())
         self._closed = False
@@ -119,7 +144,7 @@ class RunningAssistant(RunningApp):
         )
 
     def models(self) -> tuple[ModelCard, ...]:
-        return (self._card,)
+        return self._cards
 
     def ready(self) -> bool:
         return not self._closed
@@ -153,6 +178,7 @@ class RunningAssistant(RunningApp):
             "top_p": 1.0 if request.top_p is None else request.top_p,
             "seed": request.seed,
             "stop": request.stop,
+            "adapter": request.model if request.model in self.app.adapters else None,
         }
 
     # -- from the documents -----------------------------------------------------------------------------------------

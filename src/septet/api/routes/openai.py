@@ -171,6 +171,7 @@ class ChatCompletionRequest(_Body):
         stop = () if self.stop is None else (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         return ChatRequest(
             messages=tuple(message.plain() for message in self.messages),
+            model=self.model,
             max_tokens=self.max_completion_tokens or self.max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,

@@ -10,14 +10,28 @@ from septet.cli.serving import app_options, open_app
 
 @click.command("serve")
 @app_options
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="NAME=MODEL",
+    help="A model that was fine-tuned with an adapter, under a name that requests use; may be given again. They share their base.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--port", type=int, default=8765, show_default=True, envvar="PORT", help="0 takes any free one.")
 @click.pass_obj
 def command(
-    settings: Settings, name: str | None, model: str | None, index: str | None, device: str, host: str, port: int
+    settings: Settings,
+    name: str | None,
+    model: str | None,
+    index: str | None,
+    device: str,
+    adapters: tuple[str, ...],
+    host: str,
+    port: int,
 ) -> None:
     """Serve the newest run's application: a chat page at /, the API under /v1, until Ctrl-C."""
-    serve(settings, name=name, model=model, index=index, device=device, host=host, port=port)
+    serve(settings, name=name, model=model, index=index, device=device, adapters=adapters, host=host, port=port)
 
 
 def serve(
@@ -27,6 +41,7 @@ def serve(
     model: str | None = None,
     index: str | None = None,
     device: str = "auto",
+    adapters: tuple[str, ...] = (),
     host: str = "127.0.0.1",
     port: int = 8765,
 ) -> None:
@@ -35,7 +50,7 @@ def serve(
     from septet.ui.pages import mount
 
     listen(host, port).close()  # a port in use is told before the model is loaded
-    running = open_app(settings, name=name, model=model, index=index, device=device)
+    running = open_app(settings, name=name, model=model, index=index, device=device, adapters=adapters)
     web = build(running)
     mount(web)
 

@@ -210,6 +210,8 @@ class RemoteEngine(Engine):
                 "truncate=True drops the oldest tokens of a prompt, and a remote model's tokens are not known here. "
                 "Shorten the prompt instead."
             )
+        if request.adapter is not None:
+            raise EngineError(f"An address has models, not adapters: name '{request.adapter}' as its `model`.")
         settings = self._settings
         body: dict[str, Any] = {"model": settings.model}
         if request.messages is not None:

@@ -14,10 +14,12 @@ What it is not: a scheduler for heavy traffic; answers in company are not comput
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import itertools
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +31,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 
 from septet.core.errors import SeptetError
 from septet.infer.cache import make_cache
-from septet.infer.chat import Chat, encode_text
+from septet.infer.chat import Chat, encode_text, prepare_for_chat
 from septet.infer.engine import (
     Answer,
     Backend,
@@ -44,6 +46,7 @@ from septet.infer.engine import (
 )
 from septet.infer.sampling import Sampler, Writer
 from septet.infer.writing import around, begins_with
+from septet.nn.adapted import Adapters, open_adapters
 from septet.nn.model import longest
 
 __all__ = ["Torch", "TorchEngine"]
@@ -74,13 +77,21 @@ class _Job:
 class TorchEngine(Engine):
     """A loaded decoder or encoder-decoder with its tokenizer. See `Torch` for opening one from a folder.
 
-    module: a transformers `PreTrainedModel` with a language-modelling head; tokenizer: its fast tokenizer.
+    module: a transformers `PreTrainedModel` with a language-modelling head; tokenizer: its fast tokenizer. adapters: on the module,
+    of which each request may choose one; scores are the model's own.
     """
 
     can = frozenset({"generate", "score"})
 
     def __init__(
-        self, module: Any, tokenizer: Any, *, name: str = "model", max_active: int = 8, max_waiting: int = 64
+        self,
+        module: Any,
+        tokenizer: Any,
+        *,
+        name: str = "model",
+        max_active: int = 8,
+        max_waiting: int = 64,
+        adapters: Adapters | None = None,
     ) -> None:
         self.module = module.eval()
         self.tokenizer = tokenizer
@@ -101,6 +112,7 @@ class TorchEngine(Engine):
             self.can = frozenset({"generate"})
             self.context = longest(module.config, tokenizer)
             self._around, self._start = around(tokenizer), begins_with(module)
+        self.adapters = adapters
         self._max_active = max_active
         self._queue: queue.Queue[_Job | None] = queue.Queue(maxsize=max_waiting)
         self._model_lock = threading.Lock()
@@ -134,13 +146,21 @@ class TorchEngine(Engine):
             return super().generate_batch(requests)
         answers: list[Answer] = []
         for start in range(0, len(requests), batch_size):
-            answers += self._generate_together(requests[start : start + batch_size])
+            for adapter, some in itertools.groupby(requests[start : start + batch_size], lambda one: one.adapter):
+                answers += self._generate_together(list(some), adapter)
         return answers
 
     def length(self, prompt: str | Sequence[Message]) -> int:
         return len(self._text(prompt) if isinstance(prompt, str) else self.chat.prompt(prompt))
 
+    def _worn(self, adapter: str | None) -> contextlib.AbstractContextManager[None]:
+        """Within, and with the model's lock held, the module computes with this adapter."""
+        return contextlib.nullcontext() if self.adapters is None else self.adapters.worn(adapter)
+
     def _prompt(self, request: Request) -> tuple[list[int], int]:
+        if request.adapter is not None and request.adapter not in (self.adapters or ()):
+            told = f"there are: {', '.join(self.adapters)}" if self.adapters else "it has none"
+            raise EngineError(f"This engine has no adapter '{request.adapter}'; {told}.")
         if request.messages is not None and self.reads_apart:
             raise EngineError("This model reads a text and writes another; it holds no conversation. Send a prompt.")
         if request.messages is not None:
@@ -255,7 +275,7 @@ class TorchEngine(Engine):
             job.num_read += len(piece)
         else:
             piece = [job.token]
-        with self._model_lock:
+        with self._model_lock, self._worn(job.request.adapter):
             logits_BV = self._forward(torch.tensor([piece], device=self._device), cache=job.cache)
         if job.num_read < len(job.prompt):
             return None
@@ -267,7 +287,7 @@ class TorchEngine(Engine):
     def _write_on(self, job: _Job) -> Any:
         """Write the next token of an encoder-decoder; before the first, read the whole prompt."""
         begin = None
-        with self._model_lock:
+        with self._model_lock, self._worn(job.request.adapter):
             if job.memory is None:
                 ids_BT = torch.tensor([job.prompt], device=self._device)
                 job.memory = self.module.get_encoder()(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT))
@@ -288,7 +308,7 @@ class TorchEngine(Engine):
     # -- batches ----------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def _generate_together(self, requests: Sequence[Request]) -> list[Answer]:
+    def _generate_together(self, requests: Sequence[Request], adapter: str | None) -> list[Answer]:
         # rows are padded on the left, so that every row's next token stands in the last column
         prompts, dropped = zip(*(self._prompt(request) for request in requests), strict=True)
         texts: list[list[str]] = [[] for _ in requests]
@@ -309,7 +329,7 @@ class TorchEngine(Engine):
         cache = make_cache(self._config, width + ROOM)
         rows = list(range(len(requests)))
         while True:
-            with self._model_lock:
+            with self._model_lock, self._worn(adapter):
                 logits_BV = self._forward(ids_BT, cache=cache, attention_mask=mask_BT, position_ids=position_BT)
             likeliest = logits_BV.argmax(-1).tolist()
             tokens = [
@@ -361,7 +381,7 @@ class TorchEngine(Engine):
             for row, place in enumerate(places):
                 ids_BT[row, : len(rows[place][0])] = torch.tensor(rows[place][0])
             ids_BT = ids_BT.to(self._device)
-            with self._model_lock:  # padding stands on the right, where causal attention never looks
+            with self._model_lock, self._worn(None):  # padding stands on the right, where causal attention never looks
                 logits_BTV = self._forward(ids_BT, last=False)
             for row, place in enumerate(places):
                 ids, count = rows[place]
@@ -444,7 +464,14 @@ class Torch(Backend):
     dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     """The precision of the weights while running; auto takes the file's."""
 
-    def open(self, folder: str | Path | None = None, *, device: str = "auto") -> TorchEngine:
+    def open(
+        self,
+        folder: str | Path | None = None,
+        *,
+        device: str = "auto",
+        adapters: Mapping[str, str | Path] | None = None,
+    ) -> TorchEngine:
+        """Open a model. adapters: folders of adapters in peft's layout that were trained from it, by the name in requests."""
         if folder is None:
             raise EngineError("The torch backend runs a model from its folder; name the folder.")
         from septet.nn.load import open_model  # the model's machinery is only needed where a model is loaded
@@ -452,10 +479,14 @@ class Torch(Backend):
         model = open_model(folder, device=device, architectures=("decoder", "encoder-decoder"))
         if self.dtype != "auto":
             model.module.to(getattr(torch, self.dtype))
+        if adapters and model.architecture == "decoder":
+            prepare_for_chat(model.module, model.tokenizer)  # as it was when the adapters were trained
+        opened = open_adapters(model, adapters) if adapters else None
         return TorchEngine(
             model.base,
             model.tokenizer,
             name=Path(folder).name,
             max_active=self.max_active,
             max_waiting=self.max_waiting,
+            adapters=opened,
         )
