@@ -8,6 +8,7 @@ import torch
 from tests.train.adapter_models import (
     OTHERS,
     ROWS,
+    config_of,
     headed,
     inputs_for,
     language_model,
@@ -15,9 +16,11 @@ from tests.train.adapter_models import (
     plain_peft,
     shake,
 )
-from tests.train.families import FAMILIES
+from tests.train.families import FAMILIES, tokenizer_for
+from transformers import AutoModel
 
 from septet.core.errors import ComponentError
+from septet.nn.model import Model
 from septet.nn.quantised import bitsandbytes, dequantised, is_quantised, quantise
 from septet.train.adapters.lora import Lora
 from septet.train.adapters.qlora import Qlora
@@ -133,6 +136,22 @@ def test_a_head_learns_in_floats_and_is_merged():
     trained = logits_of(adapted.module, input_ids=ROWS)
     merged = QLORA.merged(adapted, "dequantised")
     torch.testing.assert_close(logits_of(merged.module, input_ids=ROWS), trained, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("task", ["QUESTION_ANS", "TOKEN_CLS", None])
+def test_the_drift_of_any_head_is_measured(task):
+    """A span has two logits for each token, and vectors have none: the first that there is counts."""
+    model = (
+        headed("bert", task) if task else Model(AutoModel.from_config(config_of("bert")).eval(), tokenizer_for("bert"))
+    )
+    adapted = shake(QLORA.attach(model, seed=0))
+    drift = QLORA.drift(adapted, {"input_ids": ROWS})
+    with torch.inference_mode():
+        outputs = (adapted.module(input_ids=ROWS), QLORA.merged(adapted, "original").module(input_ids=ROWS))
+    name = {"QUESTION_ANS": "start_logits", "TOKEN_CLS": "logits", None: "last_hidden_state"}[task]
+    apart = float((getattr(outputs[1], name) - getattr(outputs[0], name)).abs().max())
+    assert drift["original"] == pytest.approx(apart, rel=1e-4)
+    assert drift["dequantised"] < drift["original"]
 
 
 def test_unknown_targets_leave_the_model_as_it_was():

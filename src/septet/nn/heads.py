@@ -24,7 +24,7 @@ from septet.nn.load import open_config, open_tokenizer, with_virtual_tokens
 from septet.nn.model import Model, quiet_bars
 from septet.nn.unpadded import unpad
 
-__all__ = ["Head", "open_with_head"]
+__all__ = ["Head", "first_logits", "open_with_head"]
 
 Head = Literal["classes", "multi-label", "value", "tokens", "span", "none"]
 """One class for each text, any number of classes, one number; a class for each token; the two ends of an answer; none: the trunk
@@ -105,3 +105,9 @@ def _prepare(config: Any, head: Head, labels: list[str], tokenizer: Any, folder:
     if head in _PROBLEMS:
         config.problem_type = _PROBLEMS[head]
     config.pad_token_id = tokenizer.pad_token_id
+
+
+def first_logits(outputs: Any) -> torch.Tensor:
+    """Return the logits of any head's outputs, float32; of a span those of its beginning; without a head the hidden states."""
+    found = next(name for name in ("logits", "start_logits", "last_hidden_state") if hasattr(outputs, name))
+    return getattr(outputs, found).float()

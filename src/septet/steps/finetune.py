@@ -30,8 +30,6 @@ from septet.train.optimizers.adamw import AdamW
 from septet.train.plan import Plan, Precision
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from septet.nn.model import Model
 
 __all__ = ["Finetune", "longest_of", "prepare", "read_some", "save_adapted", "steps_of"]
@@ -227,6 +225,8 @@ def save_adapted(adapter: Adapter, model: Model, folder: Path, *, rows: Iterable
     """
     import torch
 
+    from septet.nn.heads import first_logits
+
     write_rows(folder / "curve.jsonl", rows)
     (folder / "adapter").mkdir(exist_ok=True)
     if not adapter.save(model, folder / "adapter"):
@@ -240,15 +240,9 @@ def save_adapted(adapter: Adapter, model: Model, folder: Path, *, rows: Iterable
     model.module.eval()
     drift = adapter.drift(model, inputs)
     with torch.inference_mode():
-        adapted = _first(model.module(**inputs))
+        adapted = first_logits(model.module(**inputs))
     merged = adapter.merge(model)
     with torch.inference_mode():
-        difference = float((_first(merged.module(**inputs)) - adapted).abs().max())
+        difference = float((first_logits(merged.module(**inputs)) - adapted).abs().max())
     merged.save(folder)
     return {"merge_difference": difference, **({"merge_drift": drift} if drift else {})}
-
-
-def _first(outputs: Any) -> Tensor:
-    """Return the logits of any head; of a span, those of its beginning; without a head the hidden states."""
-    found = next(name for name in ("logits", "start_logits", "last_hidden_state") if hasattr(outputs, name))
-    return getattr(outputs, found).float()

@@ -102,9 +102,11 @@ class Qlora(PeftAdapter):
     def drift(self, model: Model, inputs: Mapping[str, Tensor]) -> dict[str, float]:
         import torch
 
+        from septet.nn.heads import first_logits
+
         def logits(of: Model) -> Tensor:
             with torch.inference_mode():
-                return of.module.eval()(**inputs).logits.float()
+                return first_logits(of.module.eval()(**inputs))
 
         trained = logits(model)
         return {into: float((logits(self.merged(model, into)) - trained).abs().max()) for into in WAYS}
