@@ -1,4 +1,4 @@
-"""The source `hub`, against a server on this machine that speaks the hub's protocol.
+"""The source and the builder `hub`, against a server on this machine that speaks the hub's protocol.
 
 python -m pytest tests/data/test_hub.py
 """
@@ -15,12 +15,14 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+import yaml
 from tests.hub import Hub, serving
 
 from septet.core import pins
 from septet.core.errors import ComponentError, DataError
 from septet.core.recipe import Recipe, plan
 from septet.core.store import Store
+from septet.data.builder import Builder, Built
 from septet.data.source import Source
 from septet.data.sources.hub import READY
 from septet.launch.local import run_recipe
@@ -214,3 +216,89 @@ def test_a_hub_that_is_away(hub: Hub, monkeypatch: pytest.MonkeyPatch):
     pins.use(Path("nowhere"))
     with pytest.raises(DataError, match="does not answer"):
         source().fingerprint()
+
+
+# -- rows for a task ------------------------------------------------------------------------------------------------------
+
+
+def labelled(rows: list[dict], names: list[str]) -> bytes:
+    """A Parquet file as the `datasets` library writes it, with the names of its numbered labels."""
+    out = io.BytesIO()
+    features = {"sentence": {"dtype": "string", "_type": "Value"}, "label": {"names": names, "_type": "ClassLabel"}}
+    told = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows).replace_schema_metadata(told), out)
+    return out.getvalue()
+
+
+def reviews(count: int, *, first: int = 0) -> list[dict]:
+    return [
+        {"sentence": f"film {n} was {'dull' if n % 2 else 'fine'}", "label": 1 - n % 2}
+        for n in range(first, first + count)
+    ]
+
+
+def built(**fields: object) -> Built:
+    return Builder.parse({"kind": "hub", "name": "org/reviews", **fields}).build([], [], seed=0)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def films(hub: Hub) -> Hub:
+    names = ["negative", "positive"]
+    hub.files["org/reviews"] = {
+        "data/train-00000-of-00001.parquet": labelled(reviews(40), names),
+        "data/dev-00000-of-00001.parquet": labelled(reviews(8, first=40), names),
+        "data/test-00000-of-00001.parquet": labelled(reviews(6, first=60), names),
+        "plain/train.jsonl": b"".join(json.dumps(row).encode() + b"\n" for row in reviews(20)),
+    }
+    return hub
+
+
+def test_splits_become_parts_and_numbers_their_names(films: Hub):
+    found = built(config="data")
+    assert found.task == "classification"
+    assert found.labels == ["negative", "positive"]
+    assert (len(found.train), len(found.held_out), len(found.test)) == (40, 8, 6)
+    assert {"text": "film 40 was fine", "label": "positive"}.items() <= next(
+        row for row in found.held_out if "film 40 " in row["text"]
+    ).items()
+    assert found.columns == {"text": "sentence", "label": "label"}
+    assert built(config="data", label_names={"0": "bad", "1": "good"}).labels == ["bad", "good"]
+
+
+def test_a_part_without_a_split_is_taken_from_the_training_rows(films: Hub):
+    found = built(config="plain", split={"validation": 0.2, "test": 0.2})
+    assert (len(found.train), len(found.held_out), len(found.test)) == (12, 4, 4)
+    assert found.labels == ["0", "1"]  # JSON lines bring no names
+    assert len(built(config="plain", limit=10, split={"validation": 0.2}).train) == 8
+
+
+def test_the_commit_is_part_of_the_id(films: Hub):
+    text = "name: r\nsteps: {rows: {kind: dataset, builder: {kind: hub, name: org/reviews}}}\n"
+    first = Recipe.parse(yaml.safe_load(text)).steps["rows"].builder.fingerprint()
+    assert first == Builder.parse({"kind": "hub", "name": "org/reviews", "limit": 3}).fingerprint()
+    assert first != Builder.parse({"kind": "hub", "name": "org/reviews", "revision": "c" * 40}).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "in several folders, which may be different data: data, plain. Name one of them with config"),
+        (
+            {"config": "data", "validation": "held"},
+            "is of the split 'held'.*There is: data/dev-.*Name a split that is there",
+        ),
+        ({"config": "data", "columns": {"text": "sentense"}}, "'sentense'.*Did you mean 'sentence'"),
+        ({"name": "org/nothing"}, "has no data set of this name"),
+    ],
+)
+def test_what_a_data_set_does_not_have(films: Hub, fields: dict, message: str):
+    with pytest.raises(DataError, match=message):
+        built(**fields)
+
+
+def test_offline_a_data_set_says_what_it_would_read(films: Hub, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(DataError, match="hf download org/reviews --repo-type dataset"):
+        built(revision="d" * 40)
+    with pytest.raises(ComponentError, match="org/name"):
+        Builder.parse({"kind": "hub", "name": "reviews!"})

@@ -219,7 +219,7 @@ def test_nothing_to_train_on(tmp_path: Path):
     for kind in ("table", "lines", "conll", "squad", "parallel"):
         name = "a.json" if kind == "squad" else "a.csv"
         text = '{"data": []}' if kind == "squad" else "\n"
-        with pytest.raises(DataError, match=r"No row of the training files can be used|holds no rows|cannot be used"):
+        with pytest.raises(DataError, match=r"No row of the training part can be used|holds no rows|cannot be used"):
             build(kind, write(tmp_path / kind / name, text), on_bad="drop")
     with pytest.raises(ComponentError, match="one file or more"):
         Builder.parse({"kind": "table", "train": []})

@@ -1,4 +1,5 @@
-"""What the builders that read files share: files for each part of a data set, one way to take bad rows, and what must hold of all.
+"""What the builders of one's own rows share: parts of a data set, one way to take bad rows, and what must hold of all; and files
+for each part.
 
 Files of rows stand for the training part and, where there are some, for validation and test; a part without files is taken out of
 the training rows (`septet.data.divide`). What cannot be used is named with file and row, and the builder stops with all of it
@@ -34,7 +35,17 @@ from septet.data.source import Bad
 from septet.data.sources.text import Text
 from septet.data.special import without_reserved
 
-__all__ = ["Gathered", "PartsBuilder", "Paths", "Problems", "files_of", "text_lines", "told", "whole_text"]
+__all__ = [
+    "Gathered",
+    "PartsBuilder",
+    "Paths",
+    "Problems",
+    "RowsBuilder",
+    "files_of",
+    "text_lines",
+    "told",
+    "whole_text",
+]
 
 Paths = Annotated[
     tuple[InputPath, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str | Path) else value)
@@ -99,39 +110,28 @@ class Gathered:
     remarks: list[str] = field(default_factory=list)
 
 
-class PartsBuilder(Builder):
-    """A builder that reads files, a part of the data set each."""
+class RowsBuilder(Builder):
+    """A builder that reads rows of one's own, a part of the data set each."""
 
     reads_corpus: ClassVar[bool] = False
 
-    train: Paths
-    """The file or files with the rows to train on; a folder or a .zip stands for the files in it."""
-    validation: Paths = ()
-    """The files with the rows that choices are made on; none: `split` takes some of the training rows."""
-    test: Paths = ()
-    """The files with the rows that are looked at once, at the end; none: `split` may take some of the training rows."""
     split: Division = Division()
-    """What is taken out of the training rows for a part without files."""
-    encoding: Encoding = "utf-8"
-    """What the text is where it has no byte-order mark and is not UTF-8."""
+    """What is taken out of the training rows for a part that is not given."""
     on_bad: Literal["refuse", "drop"] = "refuse"
     """What happens to rows that cannot be used: stop and name them, or name them and go on without."""
 
-    @field_validator("train")
-    @classmethod
-    def _not_none(cls, value: Paths) -> Paths:
-        if not value:
-            raise ValueError("one file or more to train on is expected.")
-        return value
+    @abstractmethod
+    def given(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the parts that are given, the training part among them, each with the places where its rows are."""
 
     @abstractmethod
-    def gather(self, parts: Mapping[str, Paths], problems: Problems) -> Gathered:
+    def gather(self, parts: Mapping[str, tuple[str, ...]], problems: Problems) -> Gathered:
         """Read the rows of each part in their order. What cannot be used goes to `problems`."""
 
     def build(self, train: Sequence[Document], held_out: Sequence[Document], *, seed: int) -> Built:
         """The rows; those to train on in an order that the seed chooses. Errors: DataError for rows that cannot be used."""
         problems = Problems()
-        given = {name: getattr(self, name) for name in PARTS if getattr(self, name)}
+        given = self.given()
         try:
             gathered = self.gather(given, problems)
         except OSError as error:
@@ -145,7 +145,7 @@ class PartsBuilder(Builder):
         problems.settle(drop=drop)
         for part in given:
             if not gathered.rows.get(part):
-                raise DataError(f"No row of the {PARTS[part]} files can be used.", file=given[part][0])
+                raise DataError(f"No row of the {PARTS[part]} part can be used.", file=given[part][0])
         parts, remarks = self._parts(gathered.rows, seed)
         labels = _check_labels(parts, gathered.task, problems)
         problems.settle(drop=drop)
@@ -170,6 +170,29 @@ class PartsBuilder(Builder):
         taken = ", ".join(f"{len(parts[part]):,} {PARTS[part]} rows" for part, share in shares.items() if share)
         remark = f"Taken out of the training rows, by {by}: {taken}; {len(parts['train']):,} rows are left to train on."
         return {part: rows[part] if part in rows and part != "train" else parts[part] for part in PARTS}, [remark]
+
+
+class PartsBuilder(RowsBuilder):
+    """A builder that reads files, for each part its own."""
+
+    train: Paths
+    """The file or files with the rows to train on; a folder or a .zip stands for the files in it."""
+    validation: Paths = ()
+    """The files with the rows that choices are made on; none: `split` takes some of the training rows."""
+    test: Paths = ()
+    """The files with the rows that are looked at once, at the end; none: `split` may take some of the training rows."""
+    encoding: Encoding = "utf-8"
+    """What the text is where it has no byte-order mark and is not UTF-8."""
+
+    @field_validator("train")
+    @classmethod
+    def _not_none(cls, value: Paths) -> Paths:
+        if not value:
+            raise ValueError("one file or more to train on is expected.")
+        return value
+
+    def given(self) -> Mapping[str, Paths]:
+        return {name: getattr(self, name) for name in PARTS if getattr(self, name)}
 
 
 def files_of(paths: Paths, problems: Problems, pattern: Pattern = "**/*") -> Iterator[File]:

@@ -195,6 +195,31 @@ def _json_list(file: File, bad: Bad) -> Iterator[Row]:
             bad(file.place(number, 0), f"a JSON {type(row).__name__}; an object is expected")
 
 
+class EveryColumn:
+    """All columns of a Parquet file, as `parquet_rows` asks for them."""
+
+    def __init__(self) -> None:
+        self._known: list[str] = []
+
+    def require(self, known: Iterable[str], file: object) -> None:
+        self._known = list(known)
+
+    def named(self) -> list[str]:
+        return self._known
+
+
+def class_names(stream: BinaryIO | io.IOBase) -> dict[str, list[str]]:
+    """Return the names of numbered classes by column, where the `datasets` library wrote the Parquet file; else nothing."""
+    pyarrow, parquet = need("pyarrow", "corpus"), need("pyarrow.parquet", "corpus")  # 120 ms
+    try:
+        told = json.loads((parquet.read_schema(stream).metadata or {}).get(b"huggingface", b"{}"))
+        features = told["info"]["features"]
+        found = {column: feature.get("names") for column, feature in features.items() if isinstance(feature, dict)}
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # a note beside the rows: what is wrong with the file is said when they are read
+    return {column: [str(name) for name in names] for column, names in found.items() if isinstance(names, list)}
+
+
 def parquet_rows(stream: BinaryIO | io.IOBase, name: str, source: Columns, bad: Bad) -> Iterator[Row]:
     """The rows of a Parquet file, only the columns that `source` names. A damaged row group goes to `bad`, the others are read.
 

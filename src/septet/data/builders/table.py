@@ -9,9 +9,9 @@ line or one list; of XML, every child of the root is a row, with its attributes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,10 +20,11 @@ from septet.core.errors import DataError
 from septet.data.delimited import delimited_rows
 from septet.data.documents import JsonValue
 from septet.data.files import File, Pattern, decode, is_inside
-from septet.data.parts import Gathered, PartsBuilder, Paths, Problems, files_of, told
-from septet.data.rows import json_rows, parquet_rows
-from septet.data.shape import Columns, LabelNames, Shape, Task, Unfit, check_names, infer, shaped
+from septet.data.parts import Gathered, PartsBuilder, Paths, Problems, files_of
+from septet.data.rows import EveryColumn, class_names, json_rows, parquet_rows
+from septet.data.shape import Unfit
 from septet.data.source import Bad
+from septet.data.tabular import Placed, TabularBuilder
 from septet.data.transcripts import as_text, is_transcript, read_transcript
 from septet.data.unpack import plain_name
 
@@ -36,17 +37,10 @@ ENDINGS: dict[str, Format] = {
 }  # fmt: skip
 
 
-class Table(PartsBuilder):
+class Table(PartsBuilder, TabularBuilder):
     """Rows of tables."""
 
-    task: Task | None = None
-    """What the rows are for; without it, what their columns say."""
-    columns: Columns = Field(default_factory=dict)
-    """Role -> column, where the names do not say: {text: sentence, label: sentiment}; several columns of a text are joined."""
-    label_names: LabelNames = Field(default_factory=dict)
-    """Value -> label, for labels that are written as numbers: {0: negative, 1: positive}."""
-    separator: str = Field(default=",", min_length=1)
-    """What stands between the labels in one field of several."""
+    version: ClassVar[int] = 2
     format: Format = "auto"
     """How the files are written; auto goes by the ending of each."""
     pattern: Pattern = "**/*"
@@ -64,30 +58,19 @@ class Table(PartsBuilder):
 
     def gather(self, parts: Mapping[str, Paths], problems: Problems) -> Gathered:
         """Errors: DataError where a named column is not there, or the columns do not say what the rows are for."""
-        rows = {part: list(self._rows(paths, problems)) for part, paths in parts.items()}
-        if not rows["train"]:
-            return Gathered("chat", {})
-        columns: Mapping[str, tuple[str, ...]] = self.columns
-        task, columns = infer(
-            [row for _, row in rows["train"]], task=self.task, columns=columns, file=parts["train"][0]
-        )
-        shape = Shape(task, columns, names=self.label_names, separator=self.separator, opened=self._opened)
-        found = {part: shaped(shape, given, problems) for part, given in rows.items()}
-        check_names(self.label_names, (item for items in found.values() for item in items), parts["train"][0])
-        return Gathered(
-            task,
-            found,
-            columns={role: ", ".join(names) for role, names in columns.items()},
-            remarks=[told(task, columns)],
-        )
+        classes: dict[str, list[str]] = {}
+        rows = {part: list(self._rows(paths, problems, classes)) for part, paths in parts.items()}
+        return self.shape(rows, problems, place=parts["train"][0], classes=classes)
 
-    def _rows(self, paths: Paths, problems: Problems) -> Iterator[tuple[str, Mapping[str, JsonValue]]]:
-        """(place, fields) of every row of a part."""
+    def _rows(self, paths: Paths, problems: Problems, classes: dict[str, list[str]]) -> Iterator[Placed]:
+        """Every row of a part; the names of numbered classes that its files know come to `classes`."""
         for file in files_of(paths, problems, self.pattern):
-            for number, offset, row in self._read(file, problems):
+            for number, offset, row in self._read(file, problems, classes):
                 yield file.place(number, offset), row
 
-    def _read(self, file: File, bad: Bad) -> Iterator[tuple[int, int, Mapping[str, JsonValue]]]:
+    def _read(
+        self, file: File, bad: Bad, classes: dict[str, list[str]]
+    ) -> Iterator[tuple[int, int, Mapping[str, JsonValue]]]:
         format = self.format if self.format != "auto" else ENDINGS.get(Path(plain_name(file.name)).suffix.lower())
         if format is None:
             known = ", ".join(ENDINGS)
@@ -115,9 +98,10 @@ class Table(PartsBuilder):
         else:
             with file.seekable(bad) as stream:
                 if stream is not None:
-                    yield from parquet_rows(stream, file.name, _Every(), bad)
+                    classes |= class_names(stream)
+                    yield from parquet_rows(stream, file.name, EveryColumn(), bad)
 
-    def _opened(self, value: str) -> str | None:
+    def opened(self, value: str) -> str | None:
         """The text of the transcript that a field names; None for a field that is text. Errors: Unfit."""
         if not is_transcript(value):
             return None
@@ -134,19 +118,6 @@ class Table(PartsBuilder):
             return as_text(read_transcript(text, path), times=self.times)
         except DataError as error:
             raise Unfit(str(error)) from None
-
-
-class _Every:
-    """All columns of a Parquet file."""
-
-    def __init__(self) -> None:
-        self._known: list[str] = []
-
-    def require(self, known: Iterable[str], file: object) -> None:
-        self._known = list(known)
-
-    def named(self) -> list[str]:
-        return self._known
 
 
 def _xml_rows(file: File, bad: Bad) -> Iterator[tuple[int, int, dict[str, JsonValue]]]:

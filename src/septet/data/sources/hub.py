@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,9 +21,9 @@ from pydantic import Field, field_validator
 from septet.core import pins
 from septet.core.errors import DataError, nearest
 from septet.data import hub
-from septet.data.documents import Document
+from septet.data.documents import Document, JsonValue
 from septet.data.files import Pattern, matcher
-from septet.data.rows import Ids, Row, RowSource, json_rows, parquet_rows
+from septet.data.rows import Columns, EveryColumn, Ids, Row, RowSource, class_names, json_rows, parquet_rows
 from septet.data.source import Bad, Part, stop
 from septet.data.unpack import plain_name
 
@@ -31,6 +31,10 @@ __all__ = ["READY", "Hub"]
 
 SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class NoFileError(DataError):
+    """The repository has no file that is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,39 @@ class Hub(RowSource):
             docs = (doc for path in paths for doc in self._documents(path, commit, bad))
             yield from islice(docs, self.limit)
 
+    def rows(
+        self, bad: Bad = stop, *, classes: dict[str, list[str]] | None = None
+    ) -> Iterator[tuple[str, Mapping[str, JsonValue]]]:
+        """(place, all fields) of every row of the split, at most `limit`; the names of numbered classes come to `classes`.
+
+        Errors: DataError offline, and for what the hub does not have.
+        """
+        commit, repo = self._commit(), self._ready().repo
+
+        def found() -> Iterator[tuple[str, Mapping[str, JsonValue]]]:
+            for path in self._files(commit):
+                if classes is not None and path.lower().endswith(".parquet"):
+                    with hub.open_file(repo, commit, path) as stream:
+                        classes.update(class_names(stream))
+                for number, _, row in self._rows(path, commit, EveryColumn(), bad):
+                    yield f"{path}, row {number}", row
+
+        try:
+            yield from islice(found(), self.limit)
+        except hub.Unreachable as error:
+            raise self._offline(error) from None
+
+    def folders(self, *, hint: str = "Give 'data_files'.") -> list[str]:
+        """Return the folders in which files of the split lie. Errors: DataError offline; with the hint, where none is."""
+        return sorted({path.rpartition("/")[0] or "." for path in self._files(self._commit(), hint=hint)})
+
+    def has_split(self) -> bool:
+        """Whether some file is of the split. Errors: DataError offline."""
+        try:
+            return bool(self._files(self._commit()))
+        except NoFileError:
+            return False
+
     def fingerprint(self) -> str:
         """The commit that is read."""
         return hashlib.sha256(f"{self._ready().repo}@{self._commit()}".encode()).hexdigest()
@@ -133,7 +170,7 @@ class Hub(RowSource):
             "SPLIT", self.split
         )
 
-    def _files(self, commit: str) -> dict[str, int]:
+    def _files(self, commit: str, *, hint: str = "Give 'data_files'.") -> dict[str, int]:
         """Bytes by path, sorted. Errors: DataError where there are none."""
         repo, pattern = self._ready().repo, self._pattern()
         folder = re.split(r"[*?\[{]", pattern)[0].rpartition("/")[0] if pattern else self.config or ""
@@ -153,7 +190,7 @@ class Hub(RowSource):
             some = ", ".join(islice(known or found, 10)) or "nothing"
             what = f"matches {pattern!r}" if pattern else f"is of the split {self.split!r}"
             where = f" below {folder}/" if folder else ""
-            raise DataError(f"No Parquet or JSON file{where} {what}. There is: {some}. Give 'data_files'.", file=repo)
+            raise NoFileError(f"No Parquet or JSON file{where} {what}. There is: {some}. {hint}", file=repo)
         return chosen
 
     def _documents(self, path: str, commit: str, bad: Bad) -> Iterator[Document]:
@@ -170,7 +207,7 @@ class Hub(RowSource):
         except hub.Unreachable as error:
             raise self._offline(error) from None
 
-    def _rows(self, path: str, commit: str, mapped: RowSource, bad: Bad) -> Iterator[Row]:
+    def _rows(self, path: str, commit: str, mapped: Columns, bad: Bad) -> Iterator[Row]:
         repo = self._ready().repo
         if path.lower().endswith(".parquet"):
             with hub.open_file(repo, commit, path) as stream:
