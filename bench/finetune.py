@@ -264,12 +264,13 @@ def artifact(path: Path, kind: str) -> Artifact:
 
 def run_ours(bench: Bench, arm: str, base: str, data: str, **fields: Any) -> tuple[Run, dict[str, float]]:
     """Run the step in this process; return its figures and its memory. The model stays in the folder `out`."""
-    import peft  # noqa: F401 -- what it takes belongs to the libraries
-    from transformers import LlamaForCausalLM  # noqa: F401
+    from transformers import LlamaForCausalLM  # noqa: F401 -- what it takes belongs to the libraries
 
     from septet.infer.tasks.chat import prepare_conversations
     from septet.nn.load import open_tokenizer
+    from septet.nn.quantised import peft
 
+    peft()
     memory = {"libraries": most_held(), "opening": 0.0, "training": 0.0}
     clocks = [(0.0, 0.0)]
 
