@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,9 +18,11 @@ from tests.train.adapter_models import (
     shake,
 )
 from tests.train.families import FAMILIES, tokenizer_for
+from tiny_chat import save_model
 from transformers import AutoModel
 
 from septet.core.errors import ComponentError
+from septet.nn.load import open_model
 from septet.nn.model import Model
 from septet.nn.quantised import bitsandbytes, dequantised, is_quantised, quantise
 from septet.train.adapters.lora import Lora
@@ -203,3 +206,16 @@ def test_importing_asks_no_hub_and_says_nothing():
     assert "kernel" not in done.stderr
     assert "Failed" not in done.stderr
     assert bitsandbytes() is bitsandbytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="asks Linux which files are mapped")
+def test_nothing_of_the_file_stays_in_memory(tmp_path):
+    """One tensor that stays mapped keeps the pages of all that were read, those in float32 too."""
+    save_model(tmp_path)
+    weights = str(tmp_path / "model.safetensors")
+    plain = open_model(tmp_path, device="cpu")
+    assert weights in Path("/proc/self/maps").read_text(), "opening maps the file, or this test sees nothing"
+    tied = plain.base.get_input_embeddings().weight is plain.base.get_output_embeddings().weight
+    adapted = QLORA.attach(plain, seed=0)
+    assert weights not in Path("/proc/self/maps").read_text()
+    assert (adapted.base.get_input_embeddings().weight is adapted.base.get_output_embeddings().weight) == tied

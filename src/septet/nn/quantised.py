@@ -104,6 +104,18 @@ def quantise(module: nn.Module, names: Iterable[str], *, compute_dtype: torch.dt
     module.requires_grad_(False)
     module.is_loaded_in_4bit = True  # type: ignore[assignment] -- what peft looks at
     module.originals = _Originals(replaced)  # type: ignore[assignment]
+    _let_go(module)
+
+
+def _let_go(module: nn.Module) -> None:
+    """Give the tensors that stay as they are memory of their own.
+
+    Tensors of a file are parts of one mapping of it, so the smallest that stays would keep all pages of what was replaced: for a
+    Llama of 93 M parameters 324 MB, nearly as much as its weights in float32.
+    """
+    for tensor in {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}.values():
+        if tensor.device.type == "cpu" and tensor.is_floating_point():
+            tensor.data = tensor.data.clone()
 
 
 class _Originals:
