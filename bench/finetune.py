@@ -602,8 +602,8 @@ def main() -> None:
         "each twice, the second pass timed; float32 weights and AdamW states, clipping 1.0. Ours is `septet finetune` with its "
         "defaults, and with `compile: true`; TRL has the "
         "fastest of the options that were tried. Memory: a 93 M-parameter Llama, two conversations a step. Quality: a base that "
-        "has learned from Dolly, LoRA and QLoRA of rank 16 on Alpaca at three times their rate, held-out nats a token, and what was "
-        "gained; the interval is over seeds.",
+        "has learned from Dolly, LoRA and QLoRA of rank 16 on Alpaca at three times their rate, held-out nats a token, and what "
+        "was gained; the interval is over seeds.",
         "command": f"make bench BENCH=finetune ARGS='--trl FOLDER --parts {' '.join(options.parts)}'",
         "rows": rows,
         "machine": facts,

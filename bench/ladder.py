@@ -3,7 +3,7 @@
 A real pre-trained encoder (MiniLM) for the first four (of SQuAD the questions that have an answer), and for translation and
 summaries the small T5s that the recipes of these names pre-train, here on 2 M tokens, are adapted by the rungs last-layers,
 IA3, prompt, prefix, LoRA, QLoRA and full, each with two seeds and 2,000 training rows; of two learning rates the better one on
-held-out rows is taken; test rows are judged once. Beside SST-2 and TREC stands a bag of words (logistic regression over words
+held-out rows is taken; test rows are judged once. The last row is QLoRA minus LoRA over the sets of MiniLM and the seeds. Beside SST-2 and TREC stands a bag of words (logistic regression over words
 and pairs, its strength chosen on the same held-out rows).
 
 What was finished is kept in --home, and a later call goes on from there. --rows, --seeds and --rates make it shorter; the result
@@ -31,6 +31,7 @@ from common import machine, versions, write
 from septet.core.recipe import Recipe
 from septet.core.step import Runtime
 from septet.core.store import Store
+from septet.evals.stats import difference
 from septet.launch.local import run_recipe
 from septet.ops.report.ladder import Rung, draw
 
@@ -138,6 +139,26 @@ def bag_of_words(folder: Path, limit: int) -> float:
     return float(best.score(counter.transform(test[0]), test[1]))
 
 
+def four_bits(sets: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the row of QLoRA minus LoRA, over sets and seeds, with its 95 % interval; None where there are not two such pairs."""
+    seeds: dict[str, list[float]] = {"qlora": [], "lora": []}
+    for found in sets.values():
+        values = {rung["name"]: rung["by_seed"] for rung in found["rungs"]}
+        if seeds.keys() <= values.keys():
+            for name, known in seeds.items():
+                known += values[name]
+    if len(seeds["lora"]) < 2:
+        return None
+    apart = difference(seeds["qlora"], seeds["lora"])
+    return {
+        "set": "all with MiniLM",
+        "rung": "qlora - lora",
+        "difference": apart.value,
+        "low": apart.low,
+        "high": apart.high,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="*", choices=[*SETS, *RECIPES], default=[*SETS, *RECIPES])
@@ -202,6 +223,9 @@ def main() -> None:
                 words = bag_of_words(store.resolve(f"ladder-{name}/rows").path, rows)
                 raw[name]["bag_of_words"] = words
                 shown.append({"set": name, "rung": "bag of words", found["metric"]: words})
+    apart = four_bits({name: found for name, found in raw.items() if name in SETS})
+    if apart is not None:
+        shown.append(apart)
     result = {
         "title": "The ladder of adaptations with MiniLM and small T5s",
         "about": f"{rows:,} training rows, seeds: {len(seeds)}, the best of {len(rates)} learning rates on held-out rows; at most "
