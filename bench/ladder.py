@@ -3,8 +3,9 @@
 A real pre-trained encoder (MiniLM) for the first four (of SQuAD the questions that have an answer), and for translation and
 summaries the small T5s that the recipes of these names pre-train, here on 2 M tokens, are adapted by the rungs last-layers,
 IA3, prompt, prefix, LoRA, QLoRA and full, each with two seeds and 2,000 training rows; of two learning rates the better one on
-held-out rows is taken; test rows are judged once. The last row is QLoRA minus LoRA over the sets of MiniLM and the seeds. Beside SST-2 and TREC stands a bag of words (logistic regression over words
-and pairs, its strength chosen on the same held-out rows).
+held-out rows is taken; test rows are judged once. The last row is QLoRA minus LoRA over the sets of MiniLM and the seeds.
+Beside SST-2 and TREC stands a bag of words (logistic regression over words and pairs, its strength chosen on the same held-out
+rows).
 
 What was finished is kept in --home, and a later call goes on from there. --rows, --seeds and --rates make it shorter; the result
 says so. Of DialogSum the 500 conversations of the development set are there: 450 to learn from.
