@@ -154,7 +154,7 @@ def test_stop_ends_an_answer_and_the_next_one_works(page: Page) -> None:
     assert text(page, ".ended") == "Stopped."
     ask(page, "weather again?")
     page.until("document.querySelector('.part.notice')")
-    page.js("document.querySelectorAll('.quiet')[1].click()")
+    page.js("[...document.querySelectorAll('.quiet')].at(-1).click()")
     page.until("document.querySelector('.welcome')")
 
 
@@ -162,7 +162,7 @@ def test_stop_ends_an_answer_and_the_next_one_works(page: Page) -> None:
 def test_a_new_chat_in_the_middle_of_an_answer(page: Page, server) -> None:
     ask(page, "endless")
     page.until("document.querySelector('.part.model')")
-    page.js("document.querySelectorAll('.quiet')[1].click()")
+    page.js("[...document.querySelectorAll('.quiet')].at(-1).click()")
     page.until("document.querySelector('.welcome')")
     page.until("getComputedStyle(document.querySelector('.send')).display !== 'none'")
     ask(page, "weather?")
@@ -188,8 +188,8 @@ def test_examples_themes_and_a_phone(page: Page, tmp_path: Path) -> None:
     page.dark(True)
     page.until("document.body.classList.contains('body--dark')")
     dark = page.js(ground)
-    page.js("document.querySelector('.quiet').click()")
-    page.until("document.querySelector('.quiet').innerText === 'Theme: Light'")
+    page.js("document.querySelectorAll('.quiet')[1].click()")
+    page.until("document.querySelectorAll('.quiet')[1].innerText === 'Theme: Light'")
     page.until(f"{ground} !== {dark!r}")
     page.dark(False)
     unnamed = "[...document.querySelectorAll('button, textarea')].filter(e => !(e.innerText || e.ariaLabel)).length"
@@ -208,3 +208,20 @@ def test_a_closed_tab_ends_its_answer(page: Page, server) -> None:
             return
         page.js("new Promise(done => setTimeout(done, 100))")
     raise AssertionError("the answer still goes on")
+
+
+@needs_browser
+def test_a_button_changes_the_model(page: Page) -> None:
+    assert text(page, ".quiet").startswith("New chat")
+    name = "document.querySelectorAll('.quiet')[0].innerText"
+    assert page.js(name) == "Model: assistant"
+    ask(page, "who")
+    page.until("document.querySelector('.sources')")
+    assert text(page, ".part.model .text") == "I am assistant."
+    page.js("document.querySelectorAll('.quiet')[0].click()")
+    page.until(f"{name} === 'Model: eager'")
+    ask(page, "who")
+    page.until("document.querySelectorAll('.sources').length === 2")
+    assert text(page, ".part.model .text") == "I am eager."
+    page.js("document.querySelectorAll('.quiet')[0].click()")
+    page.until(f"{name} === 'Model: assistant'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from septet.api.app import About, ChatRequest, Event, Finish, Found, Piece
+from septet.api.app import About, ChatRequest, Event, Finish, Found, ModelCard, Piece
 from septet.api.server import build, serve_forever
 from septet.infer.engine import Usage
 from septet.retrieval.answer import Citation
@@ -26,6 +26,11 @@ def script(request: ChatRequest) -> Iterator[Event]:
         return
     if question == "fail":
         raise RuntimeError("secret")
+    if question == "who":
+        yield Found((JOIN,), grounded=True)
+        yield Piece(f"I am {request.model}.", citation=1)
+        yield Finish("stop", Usage(1, 3))
+        return
     citation = BAD if "<" in question else JOIN
     yield Found((citation,), grounded=True)
     words = ["word "] * 100_000 if question == "endless" else [f"{question} ", *["and so on "] * 10]
@@ -43,6 +48,9 @@ class Documented(Scripted):
         return About(
             "Ask <b>Python</b>", "Answers {{7*7}}.", ("How do I join two paths?", "<img src=x onerror=alert(5)>"), 12
         )
+
+    def models(self) -> tuple[ModelCard, ...]:
+        return tuple(ModelCard(name, 1_700_000_000, "abc123") for name in ("assistant", "eager"))
 
 
 web = build(Documented(script))
