@@ -55,6 +55,39 @@ def test_a_template_of_someone_else_is_used_and_its_answers_marked():
     assert tokenizer.decode(rendered.ids[: -len(said)]).endswith("assistant: ")
 
 
+ENDS = (
+    "{% for m in messages %}{{ '<|user|>' + m['role'] + ':' + m['content'] + END + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|user|>assistant:' }}{% endif %}"
+)
+
+
+def test_a_turn_ends_as_the_template_ends_it():
+    """As Gemma's, whose turns end with a token that is not the end of a text."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = ENDS.replace("END", "'<|system|>'")
+    chat = Chat(tokenizer)
+    end = tokenizer.get_vocab()["<|system|>"]
+    assert chat.end_id == end
+    assert end in chat.end_ids
+    talk = [*TALK[:3], {"role": "user", "content": "And then?"}, {"role": "assistant", "content": "Nothing."}]
+    rendered = chat.conversation(talk)
+    said = [token for token, marked in zip(rendered.ids, rendered.answer, strict=True) if marked]
+    assert tokenizer.decode(said) == "Join 日本語 components.<|system|>Nothing.<|system|>"
+    whole = tokenizer.apply_chat_template(talk, tokenize=True, return_dict=False)
+    assert rendered.ids == whole[: len(rendered.ids)]
+
+
+def test_a_template_that_never_ends_a_turn_is_refused():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = ENDS.replace("END", "' '")
+    chat = Chat(tokenizer)
+    assert chat.prompt(TALK)  # it can be asked, and stops at the end of a text
+    with pytest.raises(
+        EngineError, match=r"never ends a turn.*\{\{ eos_token \}\}, in the model's chat_template.jinja"
+    ):
+        chat.conversation(TALK[:3])
+
+
 def test_without_role_tokens_and_template_it_says_so():
     tokenizer = tiny_tokenizer()
     vocabulary = tokenizer.get_vocab()
