@@ -6,11 +6,14 @@ python -m pytest tests/api/test_assistant.py
 from __future__ import annotations
 
 import pytest
+from click import UsageError
 from tests.train.adapter_models import shake
 from tiny_chat import save_model
 
 from septet.api.app import ChatRequest, Finish, Found, Piece, RequestError, Transcript, Working
 from septet.api.apps.assistant import Assistant
+from septet.cli.main import Settings
+from septet.cli.serving import open_app
 from septet.core.artifact import Artifact
 from septet.core.errors import ComponentError, StoreError
 from septet.core.store import Store
@@ -239,3 +242,16 @@ def test_one_model_with_several_adapters_answers_by_name(tuned) -> None:
 def test_adapters_that_cannot_be(tuned, fields, message) -> None:
     with pytest.raises(ComponentError, match=message):
         Assistant(model="a" * 32, **fields).open(tuned)
+
+
+def test_adapters_on_the_command_line_share_the_model_that_they_came_from(tuned) -> None:
+    settings = Settings(tuned.home, False, False, 0)
+    plain = {"name": None, "index": None, "device": "cpu"}
+    running = open_app(settings, model=None, adapters=("short=" + "b" * 32, "long=" + "c" * 32), **plain)
+    assert running.app.model == "a" * 32, "the base is what they were fine-tuned from"
+    assert [card.id for card in running.models()] == ["assistant", "short", "long"]
+    running.close()
+    with pytest.raises(UsageError, match="NAME=MODEL is expected, such as short=by-hand/short; got 'bbbb'"):
+        open_app(settings, model=None, adapters=("bbbb",), **plain)
+    with pytest.raises(UsageError, match="name it with --model"):
+        open_app(settings, model=None, adapters=("base=" + "a" * 32,), **plain)
