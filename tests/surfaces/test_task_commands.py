@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from tests.conftest import child_environment
+from tests.train.families import CONTEXT
 from tests.train.folders import save_family
 
 WORDS = ("w20 w21", "w22 w23 w24", "w25", "w26 w27 w28")
@@ -81,6 +82,37 @@ def test_predict_reads_arguments_lines_and_files(judge, place, run_septet):
     assert sum(told[0]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     said = run_septet("--home", str(judge), "predict", "judge", given="w25 w12\n")
     assert said.stdout.split().index("bad") < said.stdout.split().index("good")
+
+
+def test_what_is_too_long_is_counted_refused_and_told(judge, run_septet):
+    home = ("--home", str(judge))
+    done = run_septet(*home, "preview", "base", "rows", "--rows", "1", "--max-tokens", "5")
+    assert "are longer than 5 tokens, and lose" in done.stdout
+    assert "where the task says too_long: cut" in done.stdout
+    short = (
+        "finetune",
+        "--model",
+        "base",
+        "--data",
+        "rows",
+        "--adapter",
+        "full",
+        "--max-tokens",
+        "5",
+        "--name",
+        "short",
+    )
+    done = run_septet(*home, *short)
+    assert done.returncode != 0
+    assert "too_long: drop" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = run_septet(*home, *short, "--task", "{kind: classification, too_long: drop}")
+    assert done.returncode == 0, done.stderr
+    assert "rows are longer than 5 tokens and were left out" in done.stdout + done.stderr
+    long = "w20 " * 200 + "w11"
+    said = run_septet(*home, "predict", "judge", long)
+    assert f"(its last {203 - CONTEXT} tokens were cut off: the text is longer than the model reads)" in said.stdout
+    assert json.loads(run_septet(*home, "--json", "predict", "judge", long).stdout)[0]["cut_tokens"] == 203 - CONTEXT
 
 
 def test_what_cannot_be_asked_is_said_without_a_traceback(judge, run_septet):
