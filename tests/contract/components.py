@@ -43,6 +43,7 @@ REQUIRED_TOGETHER = {
     "data.filters/decontaminate": {"datasets": ("$first",)},
     "data.filters/reweight": {"audit": "$first"},
     "data.sources/hub": {"revision": "0" * 40},  # a commit needs no look at the hub
+    "data.builders/hub": {"revision": "0" * 40},
     "steps/checkpoint": {"hub": "org/name", "revision": "0" * 40},
     "steps/tokenizer": {"corpus": "$first"},
     "steps/pretrain": {"tokenizer": "$first"},
