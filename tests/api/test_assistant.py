@@ -244,6 +244,11 @@ def test_adapters_that_cannot_be(tuned, fields, message) -> None:
         Assistant(model="a" * 32, **fields).open(tuned)
 
 
+def test_adapters_without_a_model(tuned) -> None:
+    with pytest.raises(ComponentError, match="they stand on a model; name what they were fine-tuned from"):
+        Assistant(index="d" * 32, adapters={"short": "b" * 32}).open(tuned)
+
+
 def test_adapters_on_the_command_line_share_the_model_that_they_came_from(tuned) -> None:
     settings = Settings(tuned.home, False, False, 0)
     plain = {"name": None, "index": None, "device": "cpu"}

@@ -122,3 +122,8 @@ def test_batches_keep_the_order(engine):
 def test_an_unknown_backend_offers_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'echo'"):
         open_engine("", backend="ecco")
+
+
+def test_an_adapter_is_not_passed_over_in_silence():
+    with EchoEngine() as engine, pytest.raises(EngineError, match="no adapter 'legal'; it has none"):
+        engine.submit(Request(prompt="a", adapter="legal"))

@@ -111,7 +111,7 @@ def test_what_is_too_long_is_counted_refused_and_told(judge, run_septet):
     assert "rows are longer than 5 tokens and were left out" in done.stdout + done.stderr
     long = "w20 " * 200 + "w11"
     said = run_septet(*home, "predict", "judge", long)
-    assert f"(its last {203 - CONTEXT} tokens were cut off: the text is longer than the model reads)" in said.stdout
+    assert f"({203 - CONTEXT} of its tokens were not read: the text is longer than the model's context)" in said.stdout
     assert json.loads(run_septet(*home, "--json", "predict", "judge", long).stdout)[0]["cut_tokens"] == 203 - CONTEXT
 
 

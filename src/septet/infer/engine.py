@@ -18,7 +18,7 @@ import asyncio
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -305,6 +305,15 @@ class Engine(ABC):
     name: str = ""
     reads_apart: bool = False
     """Whether an answer has a context of its own (encoder-decoders), so that a prompt need leave no room for it."""
+    adapters: Iterable[str] | None = None
+    """The names that `Request.adapter` may have; None: there are none."""
+
+    def _check_adapter(self, request: Request) -> None:
+        """Raise EngineError for a request that names an adapter which is not here."""
+        names = tuple(self.adapters or ())
+        if request.adapter is not None and request.adapter not in names:
+            told = f"there are: {', '.join(names)}" if names else "it has none"
+            raise EngineError(f"This engine has no adapter '{request.adapter}'; {told}.")
 
     @property
     def spent(self) -> Spent | None:

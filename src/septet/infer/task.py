@@ -131,6 +131,8 @@ class Task(Component):
     """What the loss is over, in the plural, for people."""
     fits: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "permuted", "encoder-decoder")
     """The architectures that can do it."""
+    in_pieces: ClassVar[bool] = False
+    """Whether a row that is longer than the model reads is read in pieces. A task that does not do so has the field `too_long`."""
 
     @abstractmethod
     def open(self, folder: str | Path, *, labels: Sequence[str] = (), device: str = "auto", seed: int = 0) -> Model:

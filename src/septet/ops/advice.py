@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from septet.core.quantities import size
 from septet.data.profile import Profile, share_longer
+from septet.infer.task import Task
 from septet.nn.catalogue import Known
 from septet.train.estimate.adapting import Cost, Load
 
@@ -90,8 +91,6 @@ CANNOT = {
     "encoder-decoder": "It could write the answer; going on with texts and conversations is taught to decoders here.",
     "decoder": "It writes; this task asks for something else.",
 }
-IN_PIECES = frozenset({"tagging", "question-answering"})
-"""Tasks that read what is longer than the context in pieces or windows; others refuse it, or cut its end off if told to."""
 TAG = frozenset({"t5", "mt5"})
 """Encoder-decoders for which transformers has a head that tags words."""
 MOST_CUT = 0.05
@@ -195,7 +194,7 @@ def options_for_length(profile: Profile, candidate: Candidate, most: int | None 
     A row whose tokens are only estimated may be longer all the same; `finetune` refuses and names it then.
     """
     told = [] if most is None else [f"--max-tokens {most}"]
-    if profile.task not in IN_PIECES and cut_share(profile, candidate, most):
+    if not Task.parse(profile.task).in_pieces and cut_share(profile, candidate, most):
         told.append(f"--task '{{kind: {profile.task}, too_long: cut}}'")
     return " ".join(told)
 
@@ -219,7 +218,7 @@ def refuses(profile: Profile, candidate: Candidate, cut: int | None = None) -> s
     if candidate.languages is not None and not set(needed) <= set(candidate.languages):
         return "not made for the language"
     wanted = cut is not None and candidate.context is not None and cut <= candidate.context
-    if profile.task not in IN_PIECES and not wanted and cut_share(profile, candidate) > MOST_CUT:
+    if not Task.parse(profile.task).in_pieces and not wanted and cut_share(profile, candidate) > MOST_CUT:
         return "context too short"
     return ""
 

@@ -138,8 +138,7 @@ class _Run:
         self.in_a_row = self.overflows = self.rewinds = 0
         self.average: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
-        self.best_loss, self.not_better = math.inf, 0
-        self.best_found: dict[str, float] = {}
+        self.best_loss, self.best_step, self.not_better = math.inf, 0, 0
         self.compiled: bool | None = None
         self.watched: set[str] = set()
 
@@ -433,7 +432,7 @@ class _Run:
 
     def _report(self, seconds: float, speed: float) -> Fit:
         evaluated = [record for record in self.curve if "held_out" in record]
-        kept = next((record for record in evaluated if self.best_found == record["held_out"]), None)
+        kept = next((record for record in evaluated if record["step"] == self.best_step), None)
         held_out = kept["held_out"] if kept else evaluated[-1]["held_out"] if evaluated else {}
         skipped: dict[str, int] = {}
         for record in self.curve:
@@ -476,7 +475,7 @@ class _Run:
         if self.plan.stop_after is not None:
             loss = sum(value for name, value in found.items() if name not in self.watched)
             if loss < self.best_loss - self.plan.min_delta:
-                self.best_loss, self.not_better, self.best_found = loss, 0, found
+                self.best_loss, self.best_step, self.not_better = loss, self.step, 0
                 source = self.average or self.parameters
                 self.best = {name: value.detach().clone() for name, value in source.items()}
             else:
@@ -538,8 +537,8 @@ class _Run:
             "guard": {name: getattr(self, name) for name in GUARD},
             "best": {
                 "loss": self.best_loss,
+                "step": self.best_step,
                 "not_better": self.not_better,
-                "found": self.best_found,
                 "watched": sorted(self.watched),
             },
         }
@@ -634,4 +633,5 @@ class _Run:
         for name in GUARD:
             setattr(self, name, run["guard"][name])
         self.best_loss, self.not_better = run["best"]["loss"], run["best"]["not_better"]
-        self.best_found, self.watched = run["best"]["found"], set(run["best"]["watched"])
+        self.best_step = run["best"].get("step", 0)  # a checkpoint of before has none
+        self.watched = set(run["best"]["watched"])

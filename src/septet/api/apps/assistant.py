@@ -82,6 +82,8 @@ class Assistant(App):
         """Load the model and the index. Raises StoreError where one is missing, ComponentError where neither is named."""
         if self.model is None and self.index is None:
             raise ComponentError("The assistant needs a model, an index or both; name at least one of them.")
+        if self.adapters and self.model is None:
+            raise ComponentError("adapters: they stand on a model; name what they were fine-tuned from as `model`.")
         model = store.resolve(self.model, kinds=self.model.kinds) if self.model is not None else None
         index = store.resolve(self.index, kinds=self.index.kinds) if self.index is not None else None
         device = runtime.device if runtime else "auto"

@@ -85,7 +85,7 @@ def command(
         else:
             lines.append(said(one.prediction))
         if cut := one.facts.get("cut_tokens"):
-            lines[-1] += f"\n(its last {cut:,} tokens were cut off: the text is longer than the model reads)"
+            lines[-1] += f"\n({cut:,} of its tokens were not read: the text is longer than the model's context)"
     content = [{"prediction": one.prediction, "probabilities": dict(one.probabilities), **one.facts} for one in found]
     settings.show(content, "\n\n".join(lines))
 

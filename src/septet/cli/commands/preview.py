@@ -35,7 +35,7 @@ def command(settings: Settings, model: str, data: str, rows: int, max_tokens: in
     opened = task.open(folder, labels=labels, device="cpu")
     most = min(max_tokens or opened.context, opened.context)
     file = at / "train.jsonl"
-    if hasattr(task, "too_long"):  # to be shown, where finetune would refuse them
+    if not task.in_pieces:  # to be shown, where finetune would refuse them
         task = task.model_copy(update={"too_long": "cut"})
     samples, prepared = task.encode(read_rows(file), opened, max_tokens=most, file=file)
     shown = [pieces(sample, opened) for sample in samples[:rows]]
@@ -48,8 +48,8 @@ def command(settings: Settings, model: str, data: str, rows: int, max_tokens: in
     over = f"{prepared.targets:,} {task.learns}" + ("" if task.learns == "labels" else f", {share:.1%} of the tokens")
     lines.append(f"\n{prepared.tokens:,} tokens, the longest row {prepared.longest:,}; the loss is over {over}.")
     if prepared.cut:
-        then = f", and lose {prepared.lost:,} where the task says too_long: cut" if hasattr(task, "too_long") else ""
-        then = then or " and are read in pieces"
+        lost = f", and lose {prepared.lost:,} where the task says too_long: cut"
+        then = " and are read in pieces" if task.in_pieces else lost
         lines.append(
             f"{prepared.cut:,} rows ({prepared.cut / max(1, prepared.rows):.1%}) are longer than {most:,} tokens{then}."
         )

@@ -53,13 +53,14 @@ class Hub(TabularBuilder):
         return self._source(self.train).fingerprint()
 
     def given(self) -> Mapping[str, tuple[str, ...]]:
-        return {part: (f"{self.name}, split {split}",) for part, split in self._splits()}
+        return {part: (f"{self.name}/{split}",) for part, split in self._splits()}
 
     def gather(self, parts: Mapping[str, tuple[str, ...]], problems: Problems) -> Gathered:
         """Errors: DataError offline, for what the hub does not have, and for columns that do not say what the rows are for."""
         classes: dict[str, list[str]] = {}
         rows: dict[str, list[Placed]] = {}
-        for part, split in self._splits():
+        for part, (place,) in parts.items():
+            split = place.removeprefix(f"{self.name}/")
             source = self._source(split)
             folders = source.folders(hint="Name a split that is there.")
             if self.config is None and len(folders) > 1:

@@ -40,7 +40,7 @@ ENDINGS: dict[str, Format] = {
 class Table(PartsBuilder, TabularBuilder):
     """Rows of tables."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 2  # numbered labels get the names that Parquet files bring
     format: Format = "auto"
     """How the files are written; auto goes by the ending of each."""
     pattern: Pattern = "**/*"

@@ -37,6 +37,7 @@ class EchoEngine(Engine):
             raise EngineError("The engine is closed.")
         if request.tokens is not None:
             raise EngineError("The echo engine reads text; send messages or a prompt, not token ids.")
+        self._check_adapter(request)
         if request.messages is not None:
             said = [message["content"] for message in request.messages if message["role"] == "user"]
             words = _words(" ".join(message["content"] for message in request.messages))

@@ -112,7 +112,7 @@ class TorchEngine(Engine):
             self.can = frozenset({"generate"})
             self.context = longest(module.config, tokenizer)
             self._around, self._start = around(tokenizer), begins_with(module)
-        self.adapters = adapters
+        self.adapters = self._adapters = adapters
         self._max_active = max_active
         self._queue: queue.Queue[_Job | None] = queue.Queue(maxsize=max_waiting)
         self._model_lock = threading.Lock()
@@ -155,12 +155,10 @@ class TorchEngine(Engine):
 
     def _worn(self, adapter: str | None) -> contextlib.AbstractContextManager[None]:
         """Within, and with the model's lock held, the module computes with this adapter."""
-        return contextlib.nullcontext() if self.adapters is None else self.adapters.worn(adapter)
+        return contextlib.nullcontext() if self._adapters is None else self._adapters.worn(adapter)
 
     def _prompt(self, request: Request) -> tuple[list[int], int]:
-        if request.adapter is not None and request.adapter not in (self.adapters or ()):
-            told = f"there are: {', '.join(self.adapters)}" if self.adapters else "it has none"
-            raise EngineError(f"This engine has no adapter '{request.adapter}'; {told}.")
+        self._check_adapter(request)
         if request.messages is not None and self.reads_apart:
             raise EngineError("This model reads a text and writes another; it holds no conversation. Send a prompt.")
         if request.messages is not None:

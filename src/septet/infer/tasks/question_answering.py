@@ -77,6 +77,7 @@ class QuestionAnswering(Task):
 
     objective: ClassVar[str] = "spans"
     gives: ClassVar[Gives] = "span"
+    in_pieces: ClassVar[bool] = True
     learns: ClassVar[str] = "windows of passages"
 
     stride: int = Field(default=128, ge=0)

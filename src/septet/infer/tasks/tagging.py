@@ -45,6 +45,7 @@ class Tagging(Task):
 
     objective: ClassVar[str] = "tagging"
     gives: ClassVar[Gives] = "tags"
+    in_pieces: ClassVar[bool] = True
     learns: ClassVar[str] = "tagged words"
 
     def open(self, folder: str | Path, *, labels: Sequence[str] = (), device: str = "auto", seed: int = 0) -> Model:

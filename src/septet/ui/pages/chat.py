@@ -87,8 +87,8 @@ class Chat:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.about: About = service.app.about()
-        self.names = [card.id for card in service.app.models()]
-        self.name = self.names[0]
+        self.models = [card.id for card in service.app.models()]
+        self.model = self.models[0]
         self.history: list[dict[str, str]] = []
         self.reply: Reply | None = None
         ui.add_css(CSS)
@@ -113,9 +113,9 @@ class Chat:
                 count = self.about.documents
                 under = "the model alone, without documents" if count is None else f"answers from {count:,} documents"
                 _tag("p", "under", f"{under}, on this machine")
-            if len(self.names) > 1:
-                label = f"Model: {self.names[0]}"
-                self.chosen = TextElement(tag="button", text=label).classes("quiet").on("click", self._next_model)
+            if len(self.models) > 1:
+                self.which = TextElement(tag="button", text=f"Model: {self.model}").classes("quiet")
+                self.which.on("click", self._next_model)
             self.theme = TextElement(tag="button", text="Theme: Auto").classes("quiet").on("click", self._next_theme)
             _tag("button", "quiet", "New chat", type="button").on("click", self.restart)
 
@@ -152,8 +152,8 @@ class Chat:
         self.halt.set_visibility(False)
 
     def _next_model(self) -> None:
-        self.name = self.names[(self.names.index(self.name) + 1) % len(self.names)]
-        self.chosen.set_text(f"Model: {self.name}")
+        self.model = self.models[(self.models.index(self.model) + 1) % len(self.models)]
+        self.which.set_text(f"Model: {self.model}")
 
     def _next_theme(self) -> None:
         names = list(THEMES)
@@ -195,7 +195,7 @@ class Chat:
         history = [*self.history, {"role": "user", "content": question}]
         self._busy(True)
         try:
-            async with self.service.submit(ChatRequest(tuple(history), model=self.name)) as reply:
+            async with self.service.submit(ChatRequest(tuple(history), model=self.model)) as reply:
                 self.reply = reply
                 async for event in reply:
                     if turn.is_deleted:  # a new chat, or a closed tab
