@@ -223,8 +223,13 @@ def test_a_hub_that_is_away(hub: Hub, monkeypatch: pytest.MonkeyPatch):
 
 def labelled(rows: list[dict], names: list[str]) -> bytes:
     """A Parquet file as the `datasets` library writes it, with the names of its numbered labels."""
+    return written(
+        rows, {"sentence": {"dtype": "string", "_type": "Value"}, "label": {"names": names, "_type": "ClassLabel"}}
+    )
+
+
+def written(rows: list[dict], features: dict) -> bytes:
     out = io.BytesIO()
-    features = {"sentence": {"dtype": "string", "_type": "Value"}, "label": {"names": names, "_type": "ClassLabel"}}
     told = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows).replace_schema_metadata(told), out)
     return out.getvalue()
@@ -302,3 +307,46 @@ def test_offline_a_data_set_says_what_it_would_read(films: Hub, monkeypatch: pyt
         built(revision="d" * 40)
     with pytest.raises(ComponentError, match="org/name"):
         Builder.parse({"kind": "hub", "name": "reviews!"})
+
+
+CLASSES = {"names": ["O", "B-PER", "I-PER"], "_type": "ClassLabel"}
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [{"feature": CLASSES, "_type": "Sequence"}, {"feature": CLASSES, "length": -1, "_type": "List"}, [CLASSES]],
+)
+def test_numbered_tags_get_their_names(hub: Hub, tags: object):
+    rows = [{"id": str(n), "tokens": ["Ann", "Lee", "ran"], "ner_tags": [1, 2, 0]} for n in range(20)]
+    hub.files["org/reviews"] = {"data/train-00000-of-00001.parquet": written(rows, {"ner_tags": tags})}
+    found = built(split={"validation": 0.2})
+    assert (found.task, found.labels) == ("tagging", ["O", "B-PER", "I-PER"])
+    assert found.train[0]["tags"] == ["B-PER", "I-PER", "O"]
+
+
+def test_numbered_labels_of_several_get_their_names(hub: Hub):
+    rows = [{"text": f"text {n}", "labels": [n % 2, 2] if n % 3 else []} for n in range(20)]
+    features = {"labels": {"feature": {"names": ["joy", "fear", "awe"], "_type": "ClassLabel"}, "_type": "Sequence"}}
+    hub.files["org/reviews"] = {"data/train-00000-of-00001.parquet": written(rows, features)}
+    found = built(split={"validation": 0.2})
+    assert (found.task, found.labels) == ("multi-label", ["awe", "fear", "joy"])
+    assert {tuple(row["labels"]) for row in [*found.train, *found.held_out]} == {(), ("awe", "joy"), ("awe", "fear")}
+
+
+def test_answers_and_translations_of_the_hub(hub: Hub):
+    passage = "The red door leads to the kitchen."
+    rows = [
+        {"id": str(n), "title": f"T{n % 4}", "context": passage, "question": f"Q {n}?",
+         "answers": {"text": ["kitchen"] if n % 2 else [], "answer_start": [26] if n % 2 else []}}
+        for n in range(20)
+    ]  # fmt: skip
+    hub.files["org/reviews"] = {"data/train-00000-of-00001.parquet": parquet(rows)}
+    found = built(split={"validation": 0.25})
+    assert found.task == "question-answering"
+    assert not {row["group"] for row in found.train} & {row["group"] for row in found.held_out}
+    assert {"text": "kitchen", "start": 26} in [answer for row in found.train for answer in row["answers"]]
+    pairs = [{"translation": {"de": f"Hund {n}", "en": f"dog {n}"}} for n in range(20)]
+    hub.files["org/reviews"] = {"data/train-00000-of-00001.parquet": parquet(pairs)}
+    assert built().columns == {"source": "translation.de", "target": "translation.en"}  # the order in which they come
+    found = built(split={"validation": 0.25}, columns={"source": "translation.en", "target": "translation.de"})
+    assert {"source": "dog 3", "target": "Hund 3"} in [*found.train, *found.held_out]

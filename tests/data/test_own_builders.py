@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from septet.core.errors import ComponentError, DataError
+from septet.data.answers import locate
 from septet.data.builder import Builder, Built
-from septet.data.builders.conll import scheme_of, to_bio
-from septet.data.builders.squad import locate
+from septet.data.tags import scheme_of, to_bio
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from septet.core.errors import DataError, StoreError
-from septet.data.entities import Counts, Entity, Tagged, compare, read_tagged, spans, tally, to_bio, tokenize
+from septet.data.entities import Counts, Entity, Tagged, compare, read_tagged, spans, tally, tokenize
 from septet.data.tagger import CONTEXT, FEATURES, PAIRS, SHARED, Tagger, _allowed, _best, _row, train, viterbi
 
 NAMES = ["Ada", "Alan Turing", "Grace Hopper", "Emmy Noether", "Kurt", "Mary Ann Evans", "Ole Dahl", "Barbara Liskov"]
@@ -46,9 +46,9 @@ def test_words():
 
 
 def test_tags_of_both_kinds():
-    assert to_bio(["I-A", "I-A", "B-A", "I-B", "O", "I-B"]) == ["B-A", "I-A", "B-A", "B-B", "O", "B-B"]
+    iob1 = ["I-A", "I-A", "B-A", "I-B", "O", "I-B"]
+    assert spans(iob1) == [Entity(0, 2, "A"), Entity(2, 3, "A"), Entity(3, 4, "B"), Entity(5, 6, "B")]
     bio = ["B-A", "I-A", "B-A", "O", "B-B"]
-    assert to_bio(bio) == bio
     assert spans(bio) == [Entity(0, 2, "A"), Entity(2, 3, "A"), Entity(4, 5, "B")]
     assert spans(["O", "I-A", "I-B"]) == [Entity(1, 2, "A"), Entity(2, 3, "B")]
     assert spans([]) == []

@@ -25,6 +25,8 @@ TASKS = {
     "embeddings": "similarity",
     "entities": "tagging",
     "instructions": "chat",
+    "personal-data": "multi-label",
+    "ratings": "regression",
     "sentiment": "classification",
     "summaries": "text-to-text",
     "translation": "text-to-text",
@@ -59,6 +61,14 @@ SMALL: dict[str, tuple[tuple[str, ...], set[tuple[str, str]]]] = {
             f"card.tasks=[{{kind: answers, limit: {JUDGED}, max_tokens: 8}}]",
         ),
         {("chrf", "model"), ("chrf", "another answer")},
+    ),
+    "personal-data": (
+        ("watch.limit=64", "watch.epochs=1", FEW),
+        {("f1_micro", "model"), ("f1_micro", "commonest")},
+    ),
+    "ratings": (
+        ("rater.limit=64", "rater.epochs=1", FEW),
+        {("spearman", "model"), ("mean_absolute_error", "model"), ("mean_absolute_error", "mean")},
     ),
     "summaries": (
         (

@@ -18,8 +18,9 @@ from typing import Literal, NamedTuple
 from septet.core.errors import DataError, nearest
 from septet.data.documents import JsonValue, read_rows
 from septet.data.labelled import read_text
+from septet.data.tags import to_bio
 
-__all__ = ["Counts", "Entity", "Layout", "Tagged", "compare", "read_tagged", "spans", "tally", "to_bio", "tokenize"]
+__all__ = ["Counts", "Entity", "Layout", "Tagged", "compare", "read_tagged", "spans", "tally", "tokenize"]
 
 Layout = Literal["auto", "conll", "spans"]
 
@@ -58,24 +59,10 @@ def tokenize(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _TOKEN.finditer(text)]
 
 
-def to_bio(tags: Sequence[str]) -> list[str]:
-    """IOB1 or BIO as BIO: what follows no word of its own type begins an entity.
-
-    >>> to_bio(["I-PER", "I-PER", "B-PER", "O", "I-LOC", "I-PER"])
-    ['B-PER', 'I-PER', 'B-PER', 'O', 'B-LOC', 'B-PER']
-    """
-    found, last = [], "O"
-    for tag in tags:
-        begins = tag.startswith("I-") and last[2:] != tag[2:]
-        found.append(f"B-{tag[2:]}" if begins else tag)
-        last = tag
-    return found
-
-
 def spans(tags: Sequence[str]) -> list[Entity]:
     """The entities of BIO tags, as `conlleval` reads them: an I- that follows no word of its type begins one as well."""
     found: list[Entity] = []
-    for place, tag in enumerate(to_bio(tags)):
+    for place, tag in enumerate(to_bio(tags, "bio")[0]):
         if tag.startswith("B-"):
             found.append(Entity(place, place + 1, tag[2:]))
         elif tag.startswith("I-"):
@@ -149,7 +136,7 @@ def _conll(path: Path) -> Iterator[Tagged]:
             tags.append(columns[-1])
             continue
         if words:
-            yield Tagged(tuple(words), tuple(to_bio(tags)), document or f"row {number - len(words)}")
+            yield Tagged(tuple(words), tuple(to_bio(tags, "bio")[0]), document or f"row {number - len(words)}")
             words, tags = [], []
         if any(columns):
             document = f"document at row {number}"

@@ -76,8 +76,13 @@ class Problems:
         )
 
     def shown(self) -> list[str]:
-        """The first places, one a line, and how many more there are."""
-        told = [f"{place}: {reason}" for place, reason in self.found[:SHOWN]]
+        """The first places, one a line, and how many more there are; a reason that was just given is not said again."""
+        first = self.found[:SHOWN]
+        before = [None, *(reason for _, reason in first)]
+        told = [
+            f"{place}: {'the same' if reason == last else reason}"
+            for (place, reason), last in zip(first, before, strict=False)
+        ]
         more = len(self.found) - SHOWN
         return [*told, *([f"and {more:,} more"] if more > 0 else [])]
 

@@ -214,10 +214,17 @@ def class_names(stream: BinaryIO | io.IOBase) -> dict[str, list[str]]:
     try:
         told = json.loads((parquet.read_schema(stream).metadata or {}).get(b"huggingface", b"{}"))
         features = told["info"]["features"]
-        found = {column: feature.get("names") for column, feature in features.items() if isinstance(feature, dict)}
+        found = {column: _names(feature) for column, feature in features.items()}
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # a note beside the rows: what is wrong with the file is said when they are read
     return {column: [str(name) for name in names] for column, names in found.items() if isinstance(names, list)}
+
+
+def _names(feature: Any) -> Any:
+    """The names of numbered classes, or of a list of such: {"feature": ...}, and in older files [...]."""
+    if isinstance(feature, list) and feature:
+        return _names(feature[0])
+    return feature.get("names", _names(feature.get("feature"))) if isinstance(feature, dict) else None
 
 
 def parquet_rows(stream: BinaryIO | io.IOBase, name: str, source: Columns, bad: Bad) -> Iterator[Row]:

@@ -1,99 +1,38 @@
-"""From rows with columns to rows of a task: which column plays which role, and what may stand there.
+"""From rows with columns to rows of a task: what may stand in the column of each role.
 
-Roles are the fields of `septet.data.examples`, and `time`. Which column has which role is inferred from the names of the columns
-and, where names do not say, from values; what was inferred is told, and can be said instead. It reads no files.
+Which column has which role is told by `septet.data.roles`. It reads no files.
 
-    python -m pytest tests/data/test_shape.py
+    python -m pytest tests/data/test_own_builders.py
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 from septet.core.errors import DataError, nearest
+from septet.data.answers import answers_in
 from septet.data.builder import Row
 from septet.data.divide import Found
 from septet.data.documents import JsonValue
 from septet.data.examples import labels_of
 from septet.data.messages import messages_of
+from septet.data.roles import OPTIONAL, REQUIRED, ROLES, Values, at, finite, split_words
 from septet.data.source import Bad
+from septet.data.tags import cannot_stand, no_tag, scheme_of, to_bio
 
-__all__ = [
-    "OPTIONAL",
-    "REQUIRED",
-    "ROLES",
-    "Columns",
-    "LabelNames",
-    "Shape",
-    "Task",
-    "Unfit",
-    "check_names",
-    "infer",
-    "shaped",
-]
+__all__ = ["Columns", "LabelNames", "Shape", "Unfit", "check_names", "scheme_in", "shaped"]
 
-Task = Literal["chat", "classification", "multi-label", "regression", "text-to-text", "completion", "similarity"]
-Values = Mapping[str, JsonValue]
-
-REQUIRED: dict[str, tuple[str, ...]] = {
-    "chat": (),
-    "classification": ("text", "label"),
-    "multi-label": ("text", "labels"),
-    "regression": ("text", "value"),
-    "text-to-text": ("source", "target"),
-    "similarity": ("anchor", "positive"),
-    "completion": ("completion",),
-}
-"""The columns that a task needs, in the order in which tasks are tried."""
-OPTIONAL: dict[str, tuple[str, ...]] = {
-    "classification": ("pair",),
-    "regression": ("pair",),
-    "text-to-text": ("references",),
-    "similarity": ("negative",),
-    "completion": ("prompt",),
-}
-ANY = ("id", "group", "time")
-ROLES = (
-    "text", "pair", "label", "labels", "value", "source", "target", "references", "prompt", "completion", "anchor", "positive",
-    "negative", *ANY,
-)  # fmt: skip
-
-NAMES: dict[str, tuple[str, ...]] = {
-    "text": (
-        "text", "sentence", "sentence1", "premise", "text1", "texta", "question1", "review", "reviewtext", "content", "comment",
-        "tweet", "sms", "message", "utterance", "body", "document", "question", "query", "headline", "title", "description", "t",
-    ),
-    "pair": ("pair", "sentence2", "hypothesis", "text2", "textb", "question2", "h"),
-    "label": (
-        "label", "labelname", "labeltext", "goldlabel", "class", "category", "sentiment", "intent", "topic", "entailment",
-        "isduplicate", "polarity", "emotion", "type", "toxic", "toxicity", "spam", "hate", "target",
-    ),
-    "labels": ("labels", "categories", "genres", "topics", "emotions", "tags"),
-    "value": ("value", "score", "rating", "similarity", "stars", "relatednessscore"),
-    "source": ("source", "src", "article", "dialogue", "dialog", "transcript", "document", "passage", "input", "abstract"),
-    "target": ("target", "tgt", "summary", "highlights", "tldr", "translation", "output"),
-    "references": ("references",),
-    "prompt": ("prompt",),
-    "completion": ("completion", "response", "continuation", "chosenresponse"),
-    "anchor": ("anchor", "query"),
-    "positive": ("positive", "pos", "positivepassage"),
-    "negative": ("negative", "neg", "hardnegative", "negativepassage"),
-    "id": ("id", "idx", "guid", "uid", "fname", "paperid", "pairid", "exampleid"),
-}  # fmt: skip
-"""How columns of a role are called, the likelier first; in lower case, letters and digits only."""
-CHAT = (("messages",), ("conversations",), ("instruction", "output"), ("question", "answer"))
-LANGUAGES = frozenset(
-    "ar bg bn ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv nl no pl pt ro ru sk sl sr sv sw ta th tr uk ur vi zh"
-    .split()
-)  # fmt: skip
-FEW = 50  # values of a column that is taken for one of labels without being called so
+AS_THEY_ARE = ("target", "labels", "words", "tags", "question", "context", "answers")  # roles with ways of their own
 
 
 def _columns(value: Any) -> Any:
@@ -130,7 +69,9 @@ class Unfit(ValueError):
 class Shape:
     """A task, and the columns of each role; several columns of a text are joined, several of `labels` are yes or no each.
 
-    names: value -> label. separator: between the labels of one field. opened: gives the text that a field names, or None.
+    names: value -> label or tag. separator: between the labels of one field. opened: gives the text that a field names, or None.
+    scheme: of tags. repair: whether tags that cannot stand where they stand are read as the beginning of an entity. notes: what was
+    put right, by name.
     """
 
     task: str
@@ -138,6 +79,9 @@ class Shape:
     names: Mapping[str, str] = field(default_factory=dict)
     separator: str = ","
     opened: Callable[[str], str | None] = lambda value: None
+    scheme: str = "bio"
+    repair: bool = False
+    notes: Counter[str] = field(default_factory=Counter)
 
     def row(self, values: Values) -> Row:
         """The row of a task. Errors: Unfit for a field that is missing, is empty, or holds something else."""
@@ -147,13 +91,17 @@ class Shape:
             except DataError as error:
                 raise Unfit(str(error)) from None
         else:
-            made = {role: self._value(role, values) for role in REQUIRED[self.task] if role not in ("target", "labels")}
+            made = {role: self._value(role, values) for role in REQUIRED[self.task] if role not in AS_THEY_ARE}
             if self.task == "multi-label":
                 made["labels"] = self._labels(values)
+            if self.task == "tagging":
+                made.update(self._tagged(values))
+            if self.task == "question-answering":
+                made.update(self._answered(values))
             if self.task == "text-to-text":
                 made.update(self._targets(values))
             for role in OPTIONAL.get(self.task, ()):
-                if role in self.columns and role != "references":
+                if role in self.columns and role not in ("references", "start"):
                     made[role] = self._text(role, values, may_be_empty=role == "prompt")
             if self.task == "completion":
                 made = {"prompt": made.get("prompt", ""), "completion": made["completion"]}
@@ -218,9 +166,10 @@ class Shape:
 
     def _number(self, values: Values) -> float:
         column = self.columns["value"][0]
-        number = _float(_field(column, values))
+        value = _field(column, values)
+        number = finite(value)
         if number is None:
-            raise Unfit(f"The field {column!r} holds {values[column]!r}; a finite number is expected.")
+            raise Unfit(f"The field {column!r} holds {value!r}; a finite number is expected.")
         return number
 
     def _labels(self, values: Values) -> list[str]:
@@ -234,15 +183,59 @@ class Shape:
             raise Unfit(f"The field {column!r} holds {_kind(value)}; a list of labels is expected.")
         return sorted({self._label(str(part)) for part in value if str(part)})
 
+    def tags(self, values: Values) -> list[str]:
+        """The tags of a row as they stand, numbers by their names. Errors: Unfit."""
+        column = self.columns["tags"][0]
+        found = [self._label(str(tag)) for tag in split_words(_field(column, values))]
+        if any(tag.isdecimal() for tag in found):
+            raise Unfit(f"The field {column!r} holds numbers without names; say label_names: {{0: O, 1: B-PER, ...}}.")
+        problem = next(filter(None, map(no_tag, found)), "")
+        if problem:
+            raise Unfit(f"In the field {column!r} {problem}.")
+        return found
+
+    def _tagged(self, values: Values) -> Row:
+        """Words and their tags in BIO."""
+        column = self.columns["words"][0]
+        words, tags = split_words(_field(column, values)), self.tags(values)
+        if not words or not all(isinstance(word, str) and word.strip() for word in words):
+            raise Unfit(f"The field {column!r} has no words, or empty ones; a list of words is expected.")
+        if len(words) != len(tags):
+            raise Unfit(f"There are {len(words)} words and {len(tags)} tags; a tag for each word is expected.")
+        found, wrong = to_bio(tags, self.scheme)
+        if wrong and not self.repair:
+            raise Unfit(cannot_stand(tags, wrong[0], self.scheme))
+        self.notes["tags_repaired"] += len(wrong)
+        return {"words": words, "tags": found}
+
+    def _answered(self, values: Values) -> Row:
+        """A question, its passage, and the answers where they stand in it; without a group the passage is one."""
+        question, context = self._text("question", values), self._text("context", values)
+        given = _field(self.columns["answers"][0], values)
+        if "start" in self.columns and isinstance(given, str):
+            start = _field(self.columns["start"][0], values)
+            number = finite(start)
+            given = [{"text": given, "answer_start": start if number is None else int(number)}]
+        answers, moved, reason = answers_in(given, context)
+        if reason:
+            raise Unfit(reason)
+        self.notes["answers_put_right"] += moved
+        self.notes["questions_without_an_answer"] += not answers
+        row: Row = {"question": question, "context": context, "answers": answers}
+        return row if "group" in self.columns else {**row, "group": hashlib.sha256(context.encode()).hexdigest()[:16]}
+
     def _targets(self, values: Values) -> Row:
         """The target, and where several are right all of them: a list, `references`, or numbered columns (summary1, summary2)."""
         column = self.columns["target"][0]
         several: list[str] = []
-        if column not in values:
+        try:
+            value = at(column, values)
+        except LookupError:
             numbered = [name for name in values if re.fullmatch(re.escape(column) + r"[-_ ]?\d+", str(name))]
             several = [self._one(name, values) for name in sorted(numbered, key=lambda name: (len(name), name))]
-        elif isinstance(values[column], list):
-            several = [self._one(column, {column: part}) for part in values[column]]
+        else:
+            if isinstance(value, list):
+                several = [self._one(column, {column: part}) for part in value]
         if not several:
             several = [self._text("target", values)]
         for name in self.columns.get("references", ()):
@@ -255,12 +248,26 @@ class Shape:
 def shaped(shape: Shape, rows: Iterable[tuple[str, Values]], bad: Bad) -> list[Found]:
     """Return the rows of the task, from (place, fields); those that do not fit go to `bad`."""
     found = []
-    for place, values in rows:
+    for number, (place, values) in enumerate(rows, start=1):
         try:
-            found.append(Found(shape.row(values), place, shape.when(values)))
+            row = shape.row(values)
+            if shape.task == "question-answering":  # its scorer tells questions apart by their ids
+                row.setdefault("id", str(number))
+            found.append(Found(row, place, shape.when(values)))
         except Unfit as error:
             bad(place, str(error))
     return found
+
+
+def scheme_in(shape: Shape, rows: Iterable[Values]) -> str:
+    """Return the scheme in which the tags of rows are written; rows that do not fit say nothing."""
+
+    def tags() -> Iterator[list[str]]:
+        for values in rows:
+            with suppress(Unfit):
+                yield shape.tags(values)
+
+    return scheme_of(tags())
 
 
 def check_names(names: Mapping[str, str], rows: Iterable[Found], file: object) -> None:
@@ -274,158 +281,12 @@ def check_names(names: Mapping[str, str], rows: Iterable[Found], file: object) -
         )
 
 
-def infer(
-    rows: Sequence[Values], *, task: str | None, columns: Mapping[str, tuple[str, ...]], file: object
-) -> tuple[str, dict[str, tuple[str, ...]]]:
-    """Return the task and the columns of its roles, from the rows of the training part and what is known already.
-
-    Errors: DataError where a named column is not there, or where the columns do not say what the rows are for.
-    """
-    known = list(dict.fromkeys(str(name) for row in rows for name in row))
-    for role, names in columns.items():
-        for name in names:
-            if name not in known:
-                raise DataError(f"There is no column {name!r} for the role {role!r}.{nearest(name, known)}", file=file)
-    if task is None:
-        task = _task_of(rows, known, columns)
-    if task is None:
-        raise DataError(
-            f"The columns {known} do not say what the rows are for. Name them, such as columns: {{text: {known[0]}, label: ...}};"
-            f" roles are {', '.join(ROLES)}.{_headless(known)}",
-            file=file,
-        )
-    strange = set(columns) - {*REQUIRED[task], *OPTIONAL.get(task, ()), *ANY}
-    if strange:
-        fit = ", ".join((*REQUIRED[task], *OPTIONAL.get(task, ()), *ANY))
-        raise DataError(f"The task {task!r} has no role {sorted(strange)[0]!r}; its roles are {fit}.", file=file)
-    if task == "completion" and not _named("completion", known, columns) and _named("text", known, columns):
-        columns = {**columns, "completion": _named("text", known, columns)}
-    found = _roles_of(task, rows, known, columns)
-    missing = next((role for role in REQUIRED[task] if role not in found), None)
-    if missing:
-        raise DataError(
-            f"No column of {known} looks like the {missing!r} of {task}; name it: columns: {{{missing}: ...}}.{_headless(known)}",
-            file=file,
-        )
-    return task, found
-
-
-def _task_of(rows: Sequence[Values], known: Sequence[str], columns: Mapping[str, tuple[str, ...]]) -> str | None:
-    asked = [name for name in columns if name not in ANY]
-    if asked:
-        tasks = [task for task in REQUIRED if set(asked) <= {*REQUIRED[task], *OPTIONAL.get(task, ())}]
-    else:
-        tasks = list(REQUIRED)
-        if any(all(name in known for name in form) for form in CHAT):
-            return "chat"
-    # what is asked for decides: a column of texts stands in many tasks. Names come before values.
-    for task in ("similarity", "completion", "text-to-text", "multi-label", "classification", "regression"):
-        found = _roles_of(task, rows, known, columns, by_values=False)
-        if task in tasks and {*REQUIRED[task], *(("prompt",) if task == "completion" and not asked else ())} <= set(
-            found
-        ):
-            if task == "classification" and "label" not in columns:
-                return _kind_of_label(rows, found["label"][0])
-            return task
-    if "classification" in tasks and {"text", "label"} <= set(_roles_of("classification", rows, known, columns)):
-        return "classification"
-    only_text = not asked and len([name for name in known if name not in _named("id", known, {})]) == 1
-    return "completion" if only_text and _named("text", known, {}) else None
-
-
-def _roles_of(
-    task: str,
-    rows: Sequence[Values],
-    known: Sequence[str],
-    columns: Mapping[str, tuple[str, ...]],
-    *,
-    by_values: bool = True,
-) -> dict[str, tuple[str, ...]]:
-    """The columns of the roles of a task that are known or can be told."""
-    found = dict(columns)
-    for role in (*REQUIRED[task], *OPTIONAL.get(task, ())):
-        taken = {name for names in found.values() for name in names}
-        named = _named(role, [name for name in known if name not in taken], found)
-        if named and (role != "labels" or _is_list(rows, named[0])):
-            found[role] = named
-    if task == "multi-label" and "labels" not in found:
-        named = _named("label", known, {})
-        if named and _is_list(rows, named[0]):
-            found["labels"] = named
-    if task == "text-to-text" and not {"source", "target"} & set(found):
-        spoken = [name for name in known if name.lower() in LANGUAGES]
-        if len(spoken) == 2:
-            found["source"], found["target"] = (spoken[0],), (spoken[1],)
-    if task == "regression" and "value" not in found and _named("label", known, {}):
-        found["value"] = _named("label", known, {})
-    if by_values and task == "classification" and not set(REQUIRED[task]) <= set(found):
-        found.update(_by_values(rows, known, found))
-    if "id" not in found and _named("id", known, {}):
-        name = _named("id", known, {})
-        if name[0] not in {column for names in found.values() for column in names}:
-            found["id"] = name
-    return found
-
-
-def _named(role: str, known: Sequence[str], columns: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The column of a role by its name, () for none."""
-    if role in columns:
-        return columns[role]
-    bare = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(known)}
-    for name in NAMES.get(role, ()):
-        if name in bare:
-            return (bare[name],)
-        if role == "target":  # summary1, summary2, ...: several right answers
-            numbered = next((written for plain, written in bare.items() if re.fullmatch(name + "1", plain)), None)
-            if numbered:
-                return (re.sub(r"[-_ ]?1$", "", numbered),)
-    return ()
-
-
-def _by_values(
-    rows: Sequence[Values], known: Sequence[str], found: Mapping[str, tuple[str, ...]]
-) -> dict[str, tuple[str, ...]]:
-    """Label and text among two columns that are left: few values that come often, and texts that rarely come twice."""
-    taken = {name for names in found.values() for name in names} | set(_named("id", known, {}))
-    left = [name for name in known if name not in taken and not name.lower().endswith("id")]
-    roles = [role for role in ("label", "text") if role not in found]
-    if len(left) != len(roles):
-        return {}
-    distinct = {name: len({str(row.get(name)) for row in rows}) for name in left}
-    label = min(left, key=lambda name: distinct[name])
-    few = distinct[label] <= min(FEW, max(2, len(rows) // 2))
-    if roles == ["text"]:
-        return {"text": (left[0],)} if any(_float(row.get(left[0])) is None for row in rows) else {}
-    if not few or (len(left) == 2 and distinct[label] == max(distinct.values())):
-        return {}
-    return dict(zip(roles, [(label,), *((name,) for name in left if name != label)], strict=True))
-
-
-def _kind_of_label(rows: Sequence[Values], column: str) -> str:
-    """classification, or regression where the labels are numbers with decimals."""
-    numbers = [_float(row.get(column)) for row in rows if row.get(column) not in (None, "")]
-    broken = [number for number in numbers if number is not None and not number.is_integer()]
-    return "regression" if broken and len(numbers) == len([n for n in numbers if n is not None]) else "classification"
-
-
-def _headless(known: Sequence[str]) -> str:
-    """A hint where the names of the columns look like a row of data."""
-    if any(len(name) > 60 or re.fullmatch(r"[-+\d.]*", name) for name in known):
-        return " The first row looks like data; name the columns with header: [...]."
-    return ""
-
-
-def _is_list(rows: Sequence[Values], column: str) -> bool:
-    first = next((row[column] for row in rows if row.get(column) is not None), None)
-    return isinstance(first, list) or (
-        isinstance(first, str) and re.sub(r"[^a-z]", "", column.lower()) in NAMES["labels"]
-    )
-
-
 def _field(column: str, values: Values) -> JsonValue:
-    if column not in values:
-        raise Unfit(f"The field {column!r} is missing.{nearest(column, [str(name) for name in values])}")
-    return values[column]
+    try:
+        return at(column, values)
+    except LookupError:
+        near = nearest(column, [str(name) for name in values])
+        raise Unfit(f"The field {column!r} is missing.{near}") from None
 
 
 def _yes(column: str, value: JsonValue) -> bool:
@@ -434,16 +295,6 @@ def _yes(column: str, value: JsonValue) -> bool:
     if value in (False, 0, "0", "0.0", "false", "False", "no", ""):
         return False
     raise Unfit(f"The field {column!r} holds {value!r}; 0 or 1 is expected of each of several columns of labels.")
-
-
-def _float(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _kind(value: JsonValue) -> str:

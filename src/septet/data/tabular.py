@@ -8,12 +8,15 @@ What it is not: a reader of files; `table` and `hub` of `septet.data.builders` b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 from pydantic import Field
 
 from septet.data.documents import JsonValue
 from septet.data.parts import Gathered, Problems, RowsBuilder, told
-from septet.data.shape import Columns, LabelNames, Shape, Task, check_names, infer, shaped
+from septet.data.roles import Task, infer
+from septet.data.shape import Columns, LabelNames, Shape, check_names, scheme_in, shaped
 
 __all__ = ["Placed", "TabularBuilder"]
 
@@ -27,11 +30,16 @@ class TabularBuilder(RowsBuilder):
     task: Task | None = None
     """What the rows are for; without it, what their columns say."""
     columns: Columns = Field(default_factory=dict)
-    """Role -> column, where the names do not say: {text: sentence, label: sentiment}; several columns of a text are joined."""
+    """Role -> column, where the names do not say: {text: sentence, label: sentiment}; several columns of a text are joined. A path
+    reaches into columns that hold objects, or lists of them: translation.de, spans[].type."""
     label_names: LabelNames = Field(default_factory=dict)
     """Value -> label, for labels that are written as numbers: {0: negative, 1: positive}."""
     separator: str = Field(default=",", min_length=1)
     """What stands between the labels in one field of several."""
+    on_malformed: Literal["refuse", "repair"] = "refuse"
+    """Tags that cannot stand where they stand: bad rows, or read as the beginning of an entity, and counted."""
+    unanswerable: Literal["keep", "drop"] = "keep"
+    """Questions that their passage does not answer: rows like others, as in SQuAD 2.0; or left out and counted."""
 
     def shape(
         self,
@@ -49,16 +57,33 @@ class TabularBuilder(RowsBuilder):
         if not rows["train"]:
             return Gathered("chat", {})
         task, columns = infer([row for _, row in rows["train"]], task=self.task, columns=self.columns, file=place)
-        known = next((classes[name] for name in columns.get("label", ()) if name in classes), ())
+        numbered = (*columns.get("label", ()), *columns.get("labels", ()), *columns.get("tags", ()))
+        known = next((classes[name] for name in numbered if name in classes), ())
         names = self.label_names or {str(number): name for number, name in enumerate(known)}
-        shape = Shape(task, columns, names=names, separator=self.separator, opened=self.opened)
+        shape = Shape(
+            task,
+            columns,
+            names=names,
+            separator=self.separator,
+            opened=self.opened,
+            repair=self.on_malformed == "repair",
+        )
+        remarks = [told(task, columns)]
+        if task == "tagging":
+            shape = replace(shape, scheme=scheme_in(shape, (row for _, row in rows["train"])))
+            remarks.append(f"The tags are read as {shape.scheme} and written as BIO.")
         found = {part: shaped(shape, given, problems) for part, given in rows.items()}
-        check_names(self.label_names, (item for items in found.values() for item in items), place)
+        if task == "question-answering" and self.unanswerable == "drop":
+            found = {part: [item for item in items if item.row["answers"]] for part, items in found.items()}
+            remarks.append(f"{shape.notes['questions_without_an_answer']:,} questions without an answer are left out.")
+        if task != "tagging":  # a tag of a scheme may be on no word
+            check_names(self.label_names, (item for items in found.values() for item in items), place)
         return Gathered(
             task,
             found,
             columns={role: ", ".join(names) for role, names in columns.items()},
-            remarks=[told(task, columns)],
+            notes=dict(shape.notes),
+            remarks=remarks,
         )
 
     def opened(self, value: str) -> str | None:

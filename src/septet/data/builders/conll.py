@@ -10,7 +10,7 @@ does not go on begins an entity. It reads neither CoNLL-U nor tags without prefi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,13 +20,9 @@ from septet.data.builder import Row
 from septet.data.divide import Found
 from septet.data.files import File
 from septet.data.parts import Gathered, PartsBuilder, Paths, Problems, files_of, text_lines
+from septet.data.tags import Scheme, cannot_stand, no_tag, scheme_of, to_bio
 
-__all__ = ["Conll", "scheme_of", "to_bio"]
-
-Scheme = Literal["auto", "bio", "iob1", "bioes"]
-BEGINS = {"bio": "B", "iob1": "B", "bioes": "BS"}
-LETTERS = {"bio": "BI", "iob1": "BI", "bioes": "BIES"}
-SAME = {"L": "E", "U": "S", "M": "I", "W": "S"}  # BILOU, BMES, BMEWO: other letters for the same
+__all__ = ["Conll"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +59,7 @@ class Conll(PartsBuilder):
             for one in sentences:
                 tags, wrong = to_bio(one.tags, scheme)
                 if wrong and self.on_malformed == "refuse":
-                    at = wrong[0]
-                    before = f" after {one.tags[at - 1]!r}" if at else " at the beginning of a sentence"
-                    advice = "set on_malformed: repair to read it as the beginning of an entity"
-                    problems(
-                        one.file.place(one.lines[at], 0),
-                        f"the tag {one.tags[at]!r} cannot stand{before} in {scheme}; {advice}",
-                    )
+                    problems(one.file.place(one.lines[wrong[0]], 0), cannot_stand(one.tags, wrong[0], scheme))
                     continue
                 repaired += len(wrong)
                 row: Row = {"words": one.words, "tags": tags}
@@ -115,66 +105,9 @@ class Conll(PartsBuilder):
             return f"the line has {len(cells)} columns; {max(needed, 2)} or more are expected"
         if not word or not tag:
             return "the word or the tag is empty"
-        prefix, dash, kind = tag.partition("-")
-        if tag != "O" and (not dash or not kind or SAME.get(prefix, prefix) not in LETTERS["bioes"]):
-            where = f"the tag is read from column {self.tag_column}"
-            return f"the tag {tag!r} is neither O nor a prefix and a type such as B-PER; {where}"
-        return ""
+        problem = no_tag(tag)
+        return f"{problem}; the tag is read from column {self.tag_column}" if problem else ""
 
 
 def _cell(cells: Sequence[str], column: int) -> str:
     return cells[column] if -len(cells) <= column < len(cells) else ""
-
-
-def _parts(tag: str) -> tuple[str, str]:
-    """Prefix and type; ("O", "") outside."""
-    prefix, _, kind = tag.partition("-")
-    return SAME.get(prefix, prefix), kind
-
-
-def scheme_of(sentences: Iterable[Sequence[str]]) -> str:
-    """Return "bio", "iob1" or "bioes", by how the tags are used.
-
-    IOB1 where more entities begin with I- than with a B- that follows no tag of its own type; BIOES where a tag is E- or S-.
-
-    >>> scheme_of([["I-PER", "I-PER", "B-PER", "O"]]), scheme_of([["B-PER", "I-PER"]]), scheme_of([["S-PER"]])
-    ('iob1', 'bio', 'bioes')
-    """
-    begins_inside = begins_apart = 0
-    for tags in sentences:
-        before = ""
-        for prefix, kind in map(_parts, tags):
-            if prefix in "ES":
-                return "bioes"
-            begins_inside += prefix == "I" and kind != before
-            begins_apart += prefix == "B" and kind != before
-            before = kind
-    return "iob1" if begins_inside > begins_apart else "bio"
-
-
-def to_bio(tags: Sequence[str], scheme: str) -> tuple[list[str], list[int]]:
-    """Return the tags in BIO, and the places of those that cannot stand where they stand.
-
-    What does not go on with the entity before it begins one, as in conlleval.
-
-    >>> to_bio(["I-PER", "B-PER", "O"], "iob1"), to_bio(["I-PER"], "bio"), to_bio(["B-PER", "E-PER", "S-LOC"], "bioes")
-    ((['B-PER', 'B-PER', 'O'], []), (['B-PER'], [0]), (['B-PER', 'I-PER', 'B-LOC'], []))
-    """
-    found: list[str] = []
-    wrong: list[int] = []
-    open_type = ""  # of the entity that the next word may go on with
-    for place, (prefix, kind) in enumerate(map(_parts, tags)):
-        goes_on = prefix in ("I", "E") and kind == open_type
-        if prefix not in ("O", *LETTERS[scheme]):
-            wrong.append(place)
-        elif scheme == "bio":
-            if prefix == "I" and not goes_on:
-                wrong.append(place)
-        elif scheme == "bioes" and not goes_on and (open_type or prefix in ("I", "E")):
-            wrong.append(place)
-        found.append("O" if prefix == "O" else f"{'I' if goes_on else 'B'}-{kind}")
-        # in BIOES nothing goes on after the last word of an entity
-        open_type = "" if prefix == "O" or (scheme == "bioes" and prefix in ("E", "S")) else kind
-    if scheme == "bioes" and open_type:
-        wrong.append(len(tags) - 1)
-    return found, sorted(set(wrong))

@@ -17,11 +17,14 @@ from pydantic import AfterValidator, Field
 
 from septet.core.errors import nearest
 from septet.data.parts import Gathered, PartsBuilder, Paths, Problems, files_of, text_lines, told
-from septet.data.shape import ROLES, LabelNames, Shape, check_names, infer, shaped
+from septet.data.roles import ROLES, infer
+from septet.data.shape import LabelNames, Shape, check_names, shaped
 
 __all__ = ["Lines"]
 
 SHOWN = 60
+LISTED = ("words", "tags", "question", "context", "answers", "start")  # of what `conll`, `squad` and `table` read
+LINE_ROLES = tuple(role for role in ROLES if role not in LISTED)
 
 
 def _with_roles(pattern: str) -> str:
@@ -32,8 +35,8 @@ def _with_roles(pattern: str) -> str:
     if not groups:
         raise ValueError(f"the pattern {pattern!r} names no group; such as (?P<label>\\S+) (?P<text>.+) is expected.")
     for name in groups:
-        if name not in ROLES:
-            raise ValueError(f"the group {name!r} is no role.{nearest(name, ROLES)}")
+        if name not in LINE_ROLES:
+            raise ValueError(f"the group {name!r} is no role.{nearest(name, LINE_ROLES)}")
     return pattern
 
 

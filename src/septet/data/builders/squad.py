@@ -2,7 +2,7 @@
 
 Questions without an answer have an empty list, or are left out (`unanswerable: drop`). An answer must stand in its context at
 `answer_start`, counted in characters; where only white space differs it is put right and counted, and otherwise the question cannot
-be used. A split keeps articles whole. It reads no tables of questions and answers.
+be used. A split keeps articles whole. `table` and `hub` read tables of such.
 
     septet dataset --builder '{kind: squad, train: train-v2.0.json, validation: dev-v2.0.json}'
     septet dataset --builder '{kind: squad, train: train-v2.0.json, unanswerable: drop}'
@@ -11,17 +11,15 @@ be used. A split keeps articles whole. It reads no tables of questions and answe
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from septet.data.answers import Answers, answers_in
 from septet.data.builder import Row
 from septet.data.divide import Found
 from septet.data.parts import Gathered, PartsBuilder, Paths, Problems, files_of, whole_text
 
-__all__ = ["Squad", "locate"]
-
-MOST = 5  # characters of white space by which an answer may be off
+__all__ = ["Squad"]
 
 
 class Squad(PartsBuilder):
@@ -95,7 +93,7 @@ def _known(value: Any, key: str) -> str:
     return found if isinstance(found, str) and found.strip() else str(found) if type(found) is int else ""
 
 
-def _answers(question: Any, context: str) -> tuple[list[dict[str, Any]], int, str]:
+def _answers(question: Any, context: str) -> tuple[Answers, int, str]:
     """The answers where they stand, how many were put right, and why they cannot be used, if they cannot."""
     given = question.get("answers")
     impossible = question.get("is_impossible", False)
@@ -105,44 +103,4 @@ def _answers(question: Any, context: str) -> tuple[list[dict[str, Any]], int, st
         return [], 0, "it has answers and says is_impossible"
     if not given and impossible is not True and "is_impossible" in question:
         return [], 0, "it has no answer and does not say is_impossible"
-    found: list[dict[str, Any]] = []
-    moved = 0
-    for answer in given:
-        text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
-        if not isinstance(text, str) or not text.strip():
-            return [], 0, "an answer is empty"
-        if type(start) is not int:
-            return [], 0, f"the answer {text!r} has no whole number 'answer_start'"
-        place = locate(text, start, context)
-        if place is None:
-            stands = context.find(text)
-            where = f"; it stands at {stands}" if stands >= 0 else "; it stands nowhere in it"
-            shown = context[start : start + len(text)] if start >= 0 else ""
-            return [], 0, f"the context has {shown!r} at {start}, and the answer is {text!r}{where}"
-        begin, end = place
-        moved += (begin, context[begin:end]) != (start, text)
-        one = {"text": context[begin:end], "start": begin}
-        if one not in found:
-            found.append(one)
-    return found, moved, ""
-
-
-def locate(text: str, start: int, context: str) -> tuple[int, int] | None:
-    """Where an answer stands, (start, end), if that is where it is said to be but for white space; else None.
-
-    >>> locate("b c", 2, "a b c"), locate(" b c ", 1, "a b  c"), locate("c", 0, "a b c")
-    ((2, 5), (2, 6), None)
-    """
-    if start < 0:
-        return None
-    if text == text.strip() and context.startswith(text, start):
-        return start, start + len(text)
-    pattern = re.compile(r"\s+".join(map(re.escape, text.split())))
-    for begin in sorted(
-        range(max(start - MOST, 0), min(start + MOST, len(context)) + 1), key=lambda place: abs(place - start)
-    ):
-        between = context[min(begin, start) : max(begin, start)]
-        match = pattern.match(context, begin) if not between.strip() else None
-        if match:
-            return match.span()
-    return None
+    return answers_in(given, context)

@@ -48,7 +48,8 @@ class Plain(Sink):
                 told = facts_line(event.facts)
                 self._say(f"[{event.step}] done in {duration(event.seconds)}{': ' + told if told else ''}")
             case events.StepFailed():
-                self._say(f"[{event.step}] stopped: {event.reason}")
+                # who asked for the run tells the whole of it at its end
+                self._say(f"[{event.step}] stopped: {event.reason.splitlines()[0]}")
             case events.RunFinished():
                 self._say(f"{event.recipe}: done in {duration(event.seconds)}")
 
