@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.train.families import tiny
 from tests.train.tiny import TOKENIZER, tiny_model, tiny_module
 from torch import nn
 from transformers import FalconConfig, FalconForCausalLM, GPT2Config, GPT2LMHeadModel
@@ -111,3 +112,26 @@ def test_a_head_that_is_more_than_a_matrix_takes_the_long_way():
 def test_without_an_adapter_there_is_nothing_to_leave_out():
     with pytest.raises(AssertionError, match="no adapter"), tiny_model().without_adapter():
         pass
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlnet"])
+def test_a_head_with_a_bias_begins_from_how_often_tokens_come(family: str):
+    model = tiny(family)
+    bias = model.head().bias
+    counts = torch.zeros(len(bias) - 2, dtype=torch.int64)  # a head may have more rows than the tokenizer has tokens
+    counts[:2] = torch.tensor([3, 1])
+    assert model.expect(counts)
+    total = 4 + len(bias)
+    torch.testing.assert_close(bias[:3].detach(), torch.tensor([4 / total, 2 / total, 1 / total]).log())
+    torch.testing.assert_close(bias.detach().exp().sum(), torch.tensor(1.0))
+    with torch.no_grad():  # nothing else to go by: the logits are the bias
+        logits = model.head()(torch.zeros(1, model.head().in_features))
+    torch.testing.assert_close(logits[0], bias.detach())
+
+
+def test_a_head_without_a_bias_is_left_as_it_is():
+    model = tiny_model()
+    before = {name: p.detach().clone() for name, p in model.module.named_parameters()}
+    assert not model.expect(torch.ones(10))
+    for name, p in model.module.named_parameters():
+        torch.testing.assert_close(p.detach(), before[name], rtol=0, atol=0, msg=name)

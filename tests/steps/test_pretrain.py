@@ -175,3 +175,22 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match="has no config"):
         Checkpoint(folder=str(tmp_path / "folder")).run(work_in(tmp_path))
+
+
+def test_the_bias_of_a_new_head_is_how_often_tokens_come(inputs, tmp_path):
+    learned = work_in(tmp_path / "learned")
+    vocab.Tokenizer(corpus="$text", model="bpe", family="roberta", size=300).run(learned, corpus=inputs["corpus"])
+    made = inputs | {"tokenizer": Artifact(id="1" * 32, kind="tokenizer", inputs={}, step={}, path=learned.out)}
+    work = work_in(tmp_path)
+    step(family="roberta", learning_rate=1e-9).run(work, **made)  # so small a rate leaves it where it began
+    model = open_model(work.out, device="cpu", architectures=("encoder",))
+    bias = model.head().bias.detach()
+    counts = torch.zeros(len(bias))
+    rows = 0
+    for text in SENTENCES[:50]:
+        ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+        counts += torch.bincount(torch.tensor(ids), minlength=len(bias))
+        rows += len(ids)
+    common = counts.topk(5).indices  # a pass is 12 batches of 4 rows, which may take a text twice or not at all
+    torch.testing.assert_close(bias[common], ((counts + 1) / (rows + len(bias))).log()[common], atol=0.2, rtol=0)
+    assert bias[counts == 0].max() < bias[common].min() - 2

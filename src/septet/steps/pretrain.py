@@ -56,6 +56,9 @@ FEED_FORWARD = ("intermediate_size", "n_inner", "ffn_hidden_size", "d_inner", "d
 WATCHED_ROWS = 64
 """Held-out rows that are evaluated while training; the last evaluation takes them all."""
 
+COUNTED = 1 << 18
+"""Tokens by which a head's bias is set, those that are trained on first."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -88,7 +91,7 @@ class Pretrain(Step):
 
     produces: ClassVar[str] = "model"
     parallel: ClassVar[bool] = True
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3  # a head's bias begins from how often each token comes
 
     corpus: CorpusRef
     """The corpus: its training part is learned, its held-out part only measured."""
@@ -202,6 +205,8 @@ class Pretrain(Step):
 
         # where each row comes with one from elsewhere in the text, those come in an order of their own
         stream = Partnered(batches(0), batches(1)) if objective.partners else batches(0)
+        if start.folder is None:
+            model.expect(_token_counts(batches(0), dial, separator_of(tokenizer), len(tokenizer)))
         if objective.partners:
             held_rows = list(zip(held_rows, held_rows[1:] + held_rows[:1], strict=True))
         facts: dict[str, Fact] = {
@@ -451,6 +456,21 @@ def curve_rows(curve: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
             "learning_rate": record["learning_rate"],
             "grad_norm": record["grad_norm"],
         }
+
+
+def _token_counts(stream: Stream, dial: Dial, separator: int, vocabulary: int) -> torch.Tensor:
+    """Return how often each token comes in the first batches of the training, int64 [V]; separators are not counted."""
+    import numpy as np
+    import torch
+
+    from septet.data.layout import pieces
+
+    counts_V = torch.zeros(vocabulary, dtype=torch.int64)
+    for _ in range(max(1, min(COUNTED, dial.tokens) // dial.batch_tokens)):
+        found = [ids for row in stream.next() for ids in pieces(row, separator)]
+        if found:
+            counts_V += torch.from_numpy(np.bincount(np.concatenate(found), minlength=vocabulary))
+    return counts_V
 
 
 def _tell(work: Work, step: Pretrain, start: Start, dial: Dial, facts: dict[str, Any], plan: Plan) -> None:
