@@ -20,8 +20,11 @@ from septet.core.step import Runtime, Work
 from septet.data.batches import Batches
 from septet.data.packing import IGNORE
 from septet.infer.inputs import Encoded, dressed
+from septet.infer.tasks.classification import Classification as ClassificationTask
+from septet.infer.tasks.multi_label import MultiLabel as MultiLabelTask
+from septet.infer.tasks.regression import Regression as RegressionTask
 from septet.infer.tasks.tagging import Tagging as TaggingTask
-from septet.nn.heads import open_with_head
+from septet.nn.heads import expect, open_with_head
 from septet.train.evaluation import evaluate
 from septet.train.loop import fit
 from septet.train.objective import generators
@@ -129,3 +132,33 @@ def test_every_family_learns_to_tag(folder, tmp_path):
     assert right / prepared.targets > 0.8
     told = evaluate(model, objective, samples, settled=settle(Runtime(device="cpu")))
     assert told["accuracy"] == pytest.approx(right / prepared.targets, abs=0.02)
+
+
+# -- what a new head begins from ------------------------------------------------------------------------------------------
+
+
+def test_what_a_new_head_begins_from_worked_by_hand():
+    targets = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    logits = MultiLabelTask().first_logits(targets)
+    np.testing.assert_allclose(
+        logits, [math.log(3 / 2), math.log(1 / 4)]
+    )  # 2 with and 1 without; none with and 3 without; one more each
+    np.testing.assert_allclose(RegressionTask().first_logits(np.array([[1.0], [2.5], [4.0]])), [2.5])
+    assert ClassificationTask().first_logits(targets) is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_new_head_says_it_of_any_text(tmp_path, family: str):
+    folder = save_family(family, tmp_path / "base")
+    wanted = torch.tensor([-5.0, 0.0, 5.0])
+    model = open_with_head(folder, "multi-label", ["a", "b", "c"])
+    if not expect(model, wanted):
+        assert family in ("gpt2", "llama", "falcon")  # transformers gives their heads no bias
+        return
+    ids = [9, 10, 11, model.tokenizer.eos_token_id or 4]  # BART reads its head's input where the text ends
+    said = model.module(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, 4).long()).logits[0]
+    torch.testing.assert_close(said, wanted, atol=2.0, rtol=0)  # but for what the drawn weights add
+    model.save(tmp_path / "learned")
+    again = open_with_head(tmp_path / "learned", "multi-label", ["a", "b", "c"])
+    assert not again.drawn
+    assert not expect(again, torch.zeros(3))  # what was learned is left

@@ -29,6 +29,8 @@ from septet.infer.task import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from septet.nn.heads import Head
     from septet.nn.model import Model
 
@@ -64,6 +66,20 @@ class TextTask(Task):
                 samples.append(Encoded(whole.ids, target, whole.types))
         tokens = sum(map(len, samples))
         return samples, told.found(rows=len(samples), tokens=tokens, targets=len(samples), lost=lost)
+
+    def begin(self, model: Model, samples: Sequence[Encoded]) -> None:
+        import numpy as np
+        import torch
+
+        from septet.nn.heads import expect
+
+        logits_C = self.first_logits(np.stack([np.atleast_1d(sample.target) for sample in samples]))
+        if logits_C is not None:
+            expect(model, torch.from_numpy(logits_C).float())
+
+    def first_logits(self, targets_NC: np.ndarray) -> np.ndarray | None:
+        """Return the logits [C] of one who knows the training rows' targets [N, C] and reads no text; None: begin as drawn."""
+        return None
 
     def predict(
         self, model: Model, rows: Sequence[Row], *, max_tokens: int | None = None, tell: Tell = lambda done, total: None

@@ -143,6 +143,9 @@ class Task(Component):
     def encode(self, rows: Rows, model: Model, *, max_tokens: int, file: object = None) -> tuple[list[Any], Prepared]:
         """Return the samples that the objective learns from. Raises DataError with file and row for what cannot be learned."""
 
+    def begin(self, model: Model, samples: Sequence[Any]) -> None:
+        """Let a head that was drawn anew begin from what the training samples say as a whole; by default it does not."""
+
     @abstractmethod
     def predict(
         self, model: Model, rows: Sequence[Row], *, max_tokens: int | None = None, tell: Tell = lambda done, total: None

@@ -24,7 +24,7 @@ from septet.nn.load import open_config, open_tokenizer, with_virtual_tokens
 from septet.nn.model import Model, quiet_bars
 from septet.nn.unpadded import unpad
 
-__all__ = ["Head", "first_logits", "open_with_head"]
+__all__ = ["Head", "expect", "first_logits", "open_with_head"]
 
 Head = Literal["classes", "multi-label", "value", "tokens", "span", "none"]
 """One class for each text, any number of classes, one number; a class for each token; the two ends of an answer; none: the trunk
@@ -81,15 +81,35 @@ def open_with_head(
         torch.manual_seed(seed)
         if anew:
             module = auto.from_config(config, **bare)
+            drawn = {name for name, _ in module.named_parameters()}
         else:
             try:
-                module = auto.from_pretrained(
-                    str(folder), config=config, dtype="float32", local_files_only=True, use_safetensors=True, **bare
-                )
+                module, info = auto.from_pretrained(
+                    str(folder), config=config, dtype="float32", local_files_only=True, use_safetensors=True,
+                    output_loading_info=True, **bare,
+                )  # fmt: skip
+                drawn = set(info["missing_keys"])
             except Exception as error:  # whatever a foreign file makes the library raise, the folder is at fault
                 raise DataError(f"it does not open with a head for {head}: {error}", file=Path(folder)) from error
     unpad(module)
-    return with_virtual_tokens(Model(module.eval(), tokenizer, device=pick_device(device)), Path(folder))
+    model = with_virtual_tokens(Model(module.eval(), tokenizer, device=pick_device(device)), Path(folder))
+    model.drawn = frozenset(drawn)
+    return model
+
+
+def expect(model: Model, logits_C: torch.Tensor) -> bool:
+    """Set the bias of a head that was drawn anew, so that what it says first of any text is about this; float [C].
+
+    Rare labels would otherwise be learned by pushing all texts to one place first (Lin et al. 2017, https://arxiv.org/abs/1708.02002,
+    section 3.3). Returns False for a head that has learned already, and where there is no bias (GPT-2, Llama, Falcon).
+    """
+    named = [(name, p) for name, p in model.base.named_parameters() if name in model.drawn and name.endswith("bias")]
+    fitting = [p for _, p in named if p.shape == logits_C.shape]
+    if not fitting:
+        return False
+    with torch.no_grad():
+        fitting[-1].copy_(logits_C)
+    return True
 
 
 def _prepare(config: Any, head: Head, labels: list[str], tokenizer: Any, folder: Path) -> None:

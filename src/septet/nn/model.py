@@ -107,6 +107,8 @@ class Model:
         self.architecture: Architecture = architecture_of(self.config)
         self.within: Callable[[Callable[[], Any]], Any] = lambda compute: compute()
         """Runs what computes with the weights; where they are split over processes, they are whole within."""
+        self.drawn: frozenset[str] = frozenset()
+        """The names of the parameters that no file gave: a head for another task than the folder's."""
         self._plain_head: bool | None = None
         self._compiled: dict[str, Any] = {}
 

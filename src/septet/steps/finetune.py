@@ -42,6 +42,7 @@ class Finetune(Step):
     """Teach a model a task, from rows of a data set."""
 
     produces: ClassVar[str] = "model"
+    version: ClassVar[int] = 2  # new heads for numbers and several labels begin from the training rows
 
     model: ModelRef
     """The model to start from: Septet's or anybody's, in the Hugging Face layout."""
@@ -202,6 +203,8 @@ def prepare(
         path = folder / f"{part}.jsonl"
         parts.append(task.encode(read_some(path, most), model, max_tokens=max_tokens, file=path))
     (samples, prepared), (held_out, _) = parts
+    if samples:
+        task.begin(model, samples)
     return samples, prepared, held_out
 
 

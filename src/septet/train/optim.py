@@ -11,6 +11,7 @@ What it is not: the choice of one; that is a component in `septet.train.optimize
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -38,6 +39,9 @@ __all__ = [
 Optimizers = list[torch.optim.Optimizer]
 """One or two torch optimizers over disjoint parameters."""
 
+TOGETHER = 1 << 22
+"""Values of matrices of one shape that Muon takes in one product: of small ones the calls cost more than the products."""
+
 BLOCK, SMALL = 256, 4096
 """Values that share a scale in 8-bit states, and the size from which a tensor's states have 8 bits."""
 
@@ -45,16 +49,18 @@ BLOCK, SMALL = 256, 4096
 def orthogonal(matrix: Tensor, *, steps: int = 5) -> Tensor:
     """Return a matrix [M, N] with the singular vectors of the given one and singular values near one (within 0.6 and 1.3).
 
-    Newton-Schulz iteration with Jordan's quintic coefficients, in the matrix's own type.
+    Newton-Schulz iteration with Jordan's quintic coefficients, in the matrix's own type. Of several matrices [K, M, N] each is
+    taken by itself, in the same products.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / x.norm().clamp(min=1e-7)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = (matrix.mT if tall else matrix).reshape(-1, min(matrix.shape[-2:]), max(matrix.shape[-2:]))
+    x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
     for _ in range(steps):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    x = x.view(*matrix.shape[:-2], *x.shape[1:])
+    return x.mT if tall else x
 
 
 class MuonStep(torch.optim.Optimizer):
@@ -74,23 +80,31 @@ class MuonStep(torch.optim.Optimizer):
         """Take one step for every matrix that has a gradient."""
         assert closure is None, "the loop computes the gradient beforehand"
         for group in self.param_groups:
-            rate, momentum = group["lr"], group["momentum"]
+            rate, decay = group["lr"], group["weight_decay"]
+            # XLNet keeps heads apart, [D, heads, head]: one map all the same
+            alike: dict[tuple[int, ...], list[nn.Parameter]] = {}
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum"] = torch.zeros_like(p)
-                state["momentum"].lerp_(p.grad, 1 - momentum)
-                update = p.grad.lerp(state["momentum"], momentum)  # Nesterov's look ahead
-                dtype = torch.bfloat16 if bfloat16_is_native(p.device) else torch.float32
-                # XLNet keeps heads apart, [D, heads, head]: one map all the same. A matrix that is split over ranks must be whole
-                # here; each of them computes it and keeps its part
-                update = orthogonal(whole(update).to(dtype).flatten(1)).to(p.dtype).view(p.shape)
-                update = split(update, p)
-                p.mul_(1 - rate * group["weight_decay"])
-                # 0.2 is about the root mean square of AdamW's steps; an orthogonal [M, N] has 1 / sqrt(max(M, N))
-                p.add_(update, alpha=-rate * 0.2 * max(p.shape[0], p.numel() // p.shape[0]) ** 0.5)
+                if p.grad is not None:
+                    alike.setdefault((p.shape[0], p.numel() // p.shape[0]), []).append(p)
+            for shape, matrices in alike.items():
+                together = max(1, TOGETHER // math.prod(shape))
+                for begin in range(0, len(matrices), together):
+                    some = matrices[begin : begin + together]
+                    found = orthogonal(torch.stack([self._looked_ahead(p, group["momentum"]) for p in some]))
+                    for p, update in zip(some, found, strict=True):
+                        p.mul_(1 - rate * decay)
+                        # 0.2 is about the root mean square of AdamW's steps; an orthogonal [M, N] has 1 / sqrt(max(M, N))
+                        p.add_(split(update.to(p.dtype).view(p.shape), p), alpha=-rate * 0.2 * max(shape) ** 0.5)
+
+    def _looked_ahead(self, p: nn.Parameter, momentum: float) -> Tensor:
+        """Nesterov's look ahead [M, N]; of a matrix that is split over ranks the whole, of which each rank keeps its part."""
+        assert p.grad is not None, "only matrices with a gradient take a step"
+        state = self.state[p]
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+        state["momentum"].lerp_(p.grad, 1 - momentum)
+        update = whole(p.grad.lerp(state["momentum"], momentum))
+        return update.to(torch.bfloat16 if bfloat16_is_native(p.device) else torch.float32).flatten(1)
 
 
 class SignMomentum(torch.optim.Optimizer):

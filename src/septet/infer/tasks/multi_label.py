@@ -46,6 +46,10 @@ class MultiLabel(TextTask):
             found[number_of(label, model, file=file, number=number)] = 1
         return found
 
+    def first_logits(self, targets_NC: np.ndarray) -> np.ndarray:
+        with_C = targets_NC.sum(axis=0)
+        return np.log((with_C + 1) / (len(targets_NC) - with_C + 1))
+
     def verdict(self, logits: Any, model: Model) -> Predicted:
         shares = dict(zip(model.labels, logits.sigmoid().tolist(), strict=True))
         return Predicted([label for label, share in shares.items() if share >= self.threshold], shares)

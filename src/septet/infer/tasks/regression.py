@@ -16,6 +16,8 @@ from septet.infer.labelling import TextTask
 from septet.infer.task import Gives, Predicted, Row
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from septet.nn.heads import Head
     from septet.nn.model import Model
 
@@ -34,6 +36,9 @@ class Regression(TextTask):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise DataError(f"the field 'value' is {value!r}; a finite number is expected.", file=file, row=number)
         return float(value)
+
+    def first_logits(self, targets_NC: np.ndarray) -> np.ndarray:
+        return targets_NC.mean(axis=0)
 
     def verdict(self, logits: Any, model: Model) -> Predicted:
         return Predicted(float(logits[0]))
