@@ -4,10 +4,10 @@ Each family is trained from nothing on film reviews, novels, encyclopedia and we
 it reads in --seconds; what a trial of some seconds reads sets the length, so a disturbed run is slower and not worse. Passages
 of the tasks' validation and test rows are cut out of the text. Then the model is fine-tuned on CoNLL-2003 (which kinds of names a
 sentence holds: none, one or several of four; all must be right) and TREC (what a question asks for), 1,000 training rows each, and
-so is the same model with random weights. For both the rate is chosen on validation rows with the first seed; the test rows are looked
-at with the rate chosen. The margin is paired over test rows and seeds, with its 95 % bootstrap interval. A bag of words (logistic
-regression, its strength chosen on the same validation rows) stands beside. Sentiment is no task here: four minutes do not teach it
-(docs/log.md).
+so is the same model with random weights. For both the rate is chosen on validation rows with the first seed; the test rows are
+looked at with the rate chosen. The margin is paired over test rows and seeds, with its 95 % bootstrap interval. A bag of words
+(logistic regression, its strength chosen on the same validation rows) stands beside. Sentiment is no task here: four minutes do not
+teach it (docs/log.md).
 
 What was finished is kept in --home, and a later call goes on from there.
 What it is not: a ranking of families. Four minutes favour what learns from every token, and one text is one text.
