@@ -60,6 +60,7 @@ class Adapt(Step):
     """Compare the ways to adapt a model to a task, and say which to use."""
 
     produces: ClassVar[str] = "report"
+    version: ClassVar[int] = 2  # as `finetune`'s
 
     model: ModelRef
     """The model that is adapted."""
