@@ -45,6 +45,8 @@ def test_translations_in_an_object(tmp_path: Path):
     assert built.task == "text-to-text"
     assert built.columns == {"source": "translation.en", "target": "translation.de"}
     assert {"source": "dog", "target": "Hund"} in built.train
+    numbered = [{"id": n, **row} for n, row in enumerate(rows)]  # `id` is a language, too
+    assert build(tmp_path, *numbered).columns == {**built.columns, "id": "id"}
     turned = build(tmp_path, *rows, columns={"source": "translation.de", "target": "translation.en"})
     assert {"source": "Hund", "target": "dog"} in turned.train
 
@@ -64,6 +66,11 @@ def test_labels_of_spans(tmp_path: Path):
         build(tmp_path, *rows, columns={"labels": "spans[].typ"})
     with pytest.raises(DataError, match=r"row 4: The field 'spans\[\]\.type' is missing"):
         build(tmp_path, *rows, {"text": "a"}, columns={"labels": "spans[].type"})
+
+
+def test_names_of_roles_come_before_languages(tmp_path: Path):
+    rows = [{"id": "a1", "no": "1", "article": "a long text", "highlights": "short"}]
+    assert build(tmp_path, *rows).columns == {"source": "article", "target": "highlights", "id": "id"}
 
 
 # -- words and tags -----------------------------------------------------------------------------------------------------
@@ -157,6 +164,8 @@ def test_answers_in_plain_columns(tmp_path: Path):
     assert built.notes == {"answers_put_right": 1}
     found = {made["question"]: made for made in built.train}
     assert found["And the blue one?"]["answers"] == [{"text": "garden", "start": 62}]
+    with pytest.raises(DataError, match="row 2: the answer 'kitchen' has no whole number 'answer_start'"):
+        build(tmp_path, row, {**row, "answer": "kitchen", "answer_start": 26.5})
     first, second = built.train
     assert first["group"] == second["group"]  # one passage stays on one side of a split
     assert {first["id"], second["id"]} == {"1", "2"}

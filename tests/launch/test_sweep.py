@@ -207,7 +207,7 @@ def test_options_that_could_not_take_effect_are_refused(path, septet):
 
 def test_where_no_trial_was_finished_the_command_fails(path, store, monkeypatch, capsys):
     def broken(self, work, **inputs):
-        raise RuntimeError(f"{self.to} is broken")
+        raise RuntimeError(f"{self.to} is broken\nLook at {self.to} again.")
 
     monkeypatch.setattr(ToyCount, "run", broken)
     arguments = ["sweep", str(path), "--over", "count.to=1,2", "--metric", "count.numbers"]
@@ -217,3 +217,5 @@ def test_where_no_trial_was_finished_the_command_fails(path, store, monkeypatch,
     told = capsys.readouterr()
     assert "No trial of the sweep 'toys' was finished. The first failed: 1 is broken" in told.err
     assert "toys-002 failed: 2 is broken" in told.out
+    assert "Look at 1 again." in told.err  # the whole of it, which nobody else tells
+    assert "Look at 2 again." in told.out

@@ -45,6 +45,11 @@ def test_plain_prints_lines_with_the_time_left(capsys):
     ]
 
 
+def test_plain_says_that_a_step_stopped_and_leaves_the_whole_to_who_asked(capsys):
+    Plain().on(events.StepFailed(step="text", id="a" * 32, reason="Two places cannot be used:\n  row 1\n  row 2"))
+    assert capsys.readouterr().out == "[text] stopped: Two places cannot be used:\n"
+
+
 def test_live_shows_every_step_and_takes_text_literally(capsys):
     sink = Live()
     for event in RUN:

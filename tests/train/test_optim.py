@@ -112,6 +112,27 @@ def test_a_restored_optimizer_takes_the_same_steps(kind):
     assert all(torch.equal(second[name], whole[name]) for name in whole)
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (4, 12), (12, 4)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_matrices_taken_together_are_those_taken_alone(shape, dtype, monkeypatch):
+    several = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    alone = torch.stack([optim.orthogonal(one) for one in several])
+    torch.testing.assert_close(optim.orthogonal(several), alone, rtol=0, atol=0)
+    if dtype == torch.float32:
+        ends = []
+        for together in (optim.TOGETHER, 1, 2 * math.prod(shape)):
+            monkeypatch.setattr(optim, "TOGETHER", together)
+            matrices = [torch.nn.Parameter(one.clone()) for one in several]
+            muon = optim.MuonStep(matrices, lr=0.1, weight_decay=0.1)
+            for turn in range(2):
+                for number, p in enumerate(matrices):
+                    p.grad = None if number == 1 else several[number - 2 - turn].clone()
+                muon.step()
+            ends.append(torch.stack([p.detach() for p in matrices]))
+            assert torch.equal(ends[-1], ends[0])
+            assert torch.equal(ends[-1][1], several[1])  # without a gradient it stays
+
+
 def test_lion_by_hand():
     weight = nn.Parameter(torch.tensor([[1.0, 1.0]]))
     (lion,) = Optimizer.parse({"kind": "lion", "betas": (0.9, 0.99)}).make({"w": weight}, weight_decay=0.5)

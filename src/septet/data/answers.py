@@ -16,7 +16,9 @@ from typing import Any
 __all__ = ["Answers", "answers_in", "locate"]
 
 MOST = 5  # characters of white space by which an answer may be off
+NO_FORM = "its answers are no list of texts and where they start, nor a text; an empty list says that there is none"
 ALONE = object()
+"""In the place of the start of an answer that is a text and nothing else."""
 Answers = list[dict[str, Any]]
 
 
@@ -34,11 +36,7 @@ def answers_in(given: Any, context: str) -> tuple[Answers, int, str]:
     moved = 0
     listed = _listed(given)
     if listed is None:
-        return (
-            [],
-            0,
-            "its answers are no list of texts and where they start, nor a text; an empty list says that there is none",
-        )
+        return [], 0, NO_FORM
     for text, start in listed:
         if not isinstance(text, str) or not text.strip():
             return [], 0, "an answer is empty"

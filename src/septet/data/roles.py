@@ -173,10 +173,6 @@ def _roles_of(
 ) -> dict[str, tuple[str, ...]]:
     """The columns of the roles of a task that are known or can be told."""
     found = dict(columns)
-    if task == "text-to-text" and not {"source", "target"} & set(found):
-        spoken = _languages(rows, known)
-        if len(spoken) == 2:
-            found["source"], found["target"] = (spoken[0],), (spoken[1],)
     if task != "question-answering":  # the answers of a passage may be an object; a text or a label is none
         known = [name for name in known if not isinstance(_first(rows, name), Mapping)]
     for role in (*REQUIRED[task], *OPTIONAL.get(task, ())):
@@ -188,6 +184,10 @@ def _roles_of(
         named = _named("label", known, {})
         if named and _is_list(rows, named[0]):
             found["labels"] = named
+    if task == "text-to-text" and not {"source", "target"} & set(found):
+        spoken = _languages(rows, known)
+        if spoken:
+            found["source"], found["target"] = (spoken[0],), (spoken[1],)
     if task == "question-answering" and "group" not in found and TITLE in known:
         found["group"] = (TITLE,)
     if task == "regression" and "value" not in found and _named("label", known, {}):
@@ -280,9 +280,12 @@ def split_words(value: JsonValue) -> list[Any]:
 
 
 def _languages(rows: Sequence[Values], known: Sequence[str]) -> list[str]:
-    """The columns, or the paths into one column of objects, that are called by languages."""
+    """The two columns, or the two paths into columns of objects, that are called by languages; none where there are not two."""
+    nested = [path for path in _nested(rows) if path.partition(".")[2].lower() in LANGUAGES]
+    if len(nested) == 2:  # `id` beside them is a number, and not Indonesian
+        return nested
     top = [name for name in known if name.lower() in LANGUAGES]
-    return top or [path for path in _nested(rows) if path.partition(".")[2].lower() in LANGUAGES]
+    return top if len(top) == 2 else []
 
 
 def _nested(rows: Sequence[Values]) -> list[str]:

@@ -214,8 +214,10 @@ class Shape:
         given = _field(self.columns["answers"][0], values)
         if "start" in self.columns and isinstance(given, str):
             start = _field(self.columns["start"][0], values)
-            number = finite(start)
-            given = [{"text": given, "answer_start": start if number is None else int(number)}]
+            number = finite(start)  # CSV has texts, and a column with gaps has floats
+            if number is not None and number.is_integer():
+                start = int(number)
+            given = [{"text": given, "answer_start": start}]
         answers, moved, reason = answers_in(given, context)
         if reason:
             raise Unfit(reason)
@@ -234,8 +236,7 @@ class Shape:
             numbered = [name for name in values if re.fullmatch(re.escape(column) + r"[-_ ]?\d+", str(name))]
             several = [self._one(name, values) for name in sorted(numbered, key=lambda name: (len(name), name))]
         else:
-            if isinstance(value, list):
-                several = [self._one(column, {column: part}) for part in value]
+            several = [self._one(column, {column: part}) for part in value] if isinstance(value, list) else []
         if not several:
             several = [self._text("target", values)]
         for name in self.columns.get("references", ()):

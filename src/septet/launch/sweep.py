@@ -227,7 +227,7 @@ def _attempt(sweep: Sweep, trial: Trial, make: Callable[[Recipe, str], Artifact]
     except (Stopped, SpaceError, OfflineError):
         raise
     except Exception as error:  # whatever ended one trial, the others may be well
-        return ended(reason=str(error).split("\n")[0] or type(error).__name__)
+        return ended(reason=str(error) or type(error).__name__)
     facts = flat(artifact.facts)
     value = facts.get(fact)
     if isinstance(value, bool) or not isinstance(value, int | float):

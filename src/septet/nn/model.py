@@ -156,13 +156,18 @@ class Model:
         assert name == "lm", f"a language model has the head 'lm', not '{name}'"
         return self.base.get_output_embeddings()
 
+    @property
+    def head_bias(self) -> Tensor | None:
+        """The bias [V] of the vocabulary's head, where it has one."""
+        return getattr(self.head(), "bias", None)
+
     def expect(self, counts_V: Tensor) -> bool:
         """Begin from how often each token comes: the bias of the vocabulary head becomes log((count + 1) / (all + V)).
 
         Without it the first hundreds of steps teach just that, through all weights; word vectors then share one large direction
         (Meister et al. 2023, https://arxiv.org/abs/2212.09686). Returns False where the head has no bias to set.
         """
-        bias_V = getattr(self.head(), "bias", None)
+        bias_V = self.head_bias
         if bias_V is None:
             return False
         counts_V = torch.nn.functional.pad(counts_V.double(), (0, len(bias_V) - len(counts_V))) + 1

@@ -121,6 +121,7 @@ class Finetune(Step):
                 f"{prepared.cut} of {prepared.rows} rows are longer than {max_tokens} tokens"
                 + (f" and were cut; {prepared.lost} tokens were lost." if prepared.lost else " and are read in pieces.")
             )
+        task.begin(model, samples)
         objective = Objective.parse(task.taught_by(model)).suited(model.architecture)
         if not self.adapter.packs:
             objective = objective.apart()
@@ -203,8 +204,6 @@ def prepare(
         path = folder / f"{part}.jsonl"
         parts.append(task.encode(read_some(path, most), model, max_tokens=max_tokens, file=path))
     (samples, prepared), (held_out, _) = parts
-    if samples:
-        task.begin(model, samples)
     return samples, prepared, held_out
 
 

@@ -205,7 +205,7 @@ class Pretrain(Step):
 
         # where each row comes with one from elsewhere in the text, those come in an order of their own
         stream = Partnered(batches(0), batches(1)) if objective.partners else batches(0)
-        if start.folder is None:
+        if start.folder is None and model.head_bias is not None:
             model.expect(_token_counts(batches(0), dial, separator_of(tokenizer), len(tokenizer)))
         if objective.partners:
             held_rows = list(zip(held_rows, held_rows[1:] + held_rows[:1], strict=True))
